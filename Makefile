@@ -1,0 +1,253 @@
+# sluice: GNU make, everything under build/. Targets for people:
+#
+#   make deps | deps-test | deps-browser | deps-bench   install with apt what is missing
+#   make all                                            the four programs
+#   make demo [IN=file]                                 encode a sample (or your) video on a farm of one
+#   make test                                           every test; prints "N passed, N failed, N skipped"
+#   make test-san                                       the same unit tests under ASan+UBSan, then TSan
+#   make test-browser                                   playback in headless Chromium
+#   make bench                                          figures as ratios, beside ffmpeg
+#   make format-check | lint                            clang-format, cppcheck, shellcheck
+#   make install [PREFIX=/usr/local DESTDIR=]           programs, systemd units, user, /etc/sluice
+#
+# A module is a folder: its .c files become build/lib/<folder>.a, its main.c (if any) a program. To add a
+# file, write it; to add a module, add its row below.
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+# V=1 shows the commands.
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-4s %s\n' $(1) $(2))
+
+VERSION := 0.1.0
+PREFIX  ?= /usr/local
+DESTDIR ?=
+# SAN=address or SAN=thread builds beside the plain build.
+SAN ?=
+B := build$(if $(SAN),/san-$(SAN))
+
+# ---- modules, lowest first -------------------------------------------------------------------------
+
+MODULES := base model \
+	scheduler/core scheduler/plan scheduler/store scheduler/api scheduler/daemon \
+	wire objects agent/core agent \
+	hal cpu encoders media package worker \
+	config cli
+
+lib = $(B)/lib/$(subst /,_,$(1)).a
+libs = $(foreach m,$(1),$(call lib,$(m)))
+
+AV := libavformat libavcodec libswresample libswscale libavutil
+
+PROGRAMS := sluiced sluice-agent sluice-worker sluice
+sluiced_MAIN := scheduler/daemon
+sluiced_USES := scheduler/daemon scheduler/api scheduler/core scheduler/plan scheduler/store wire objects config model base
+sluiced_PKGS := libprotobuf-c sqlite3 libmicrohttpd libcurl jansson yaml-0.1 libcrypto
+sluiced_LIBS := -lnng
+
+sluice-agent_MAIN := agent
+sluice-agent_USES := agent agent/core wire objects config model base
+sluice-agent_PKGS := libprotobuf-c libcurl yaml-0.1 libcrypto
+sluice-agent_LIBS := -lnng
+
+sluice-worker_MAIN := worker
+sluice-worker_USES := worker package media encoders cpu hal wire model base
+sluice-worker_PKGS := $(AV) zimg libprotobuf-c libcrypto
+
+sluice_MAIN := cli
+sluice_USES := cli config model base
+sluice_PKGS := libcurl jansson yaml-0.1
+
+PROGRAMS := $(foreach p,$(PROGRAMS),$(if $(wildcard $($(p)_MAIN)/main.c),$(p)))
+
+# What the tests of tests/<area>/ link.
+TEST_AREAS := base core plan store objects wire agent hal cpu encoders media package worker config daemon api cli
+base_USES     := base model
+core_USES     := scheduler/core model base
+plan_USES     := scheduler/plan model base
+store_USES    := scheduler/store model base
+store_PKGS    := sqlite3
+objects_USES  := objects model base
+objects_PKGS  := libcurl libcrypto
+wire_USES     := wire model base
+wire_PKGS     := libprotobuf-c libcrypto
+wire_LIBS     := -lnng
+agent_USES    := $(sluice-agent_USES)
+agent_PKGS    := $(sluice-agent_PKGS)
+agent_LIBS    := -lnng
+hal_USES      := hal model base
+cpu_USES      := cpu hal model base
+cpu_PKGS      := libavutil libswscale zimg
+encoders_USES := encoders cpu hal model base
+encoders_PKGS := $(AV) zimg
+media_USES    := media hal model base
+media_PKGS    := $(AV)
+package_USES  := package encoders cpu hal model base
+package_PKGS  := $(AV) zimg libcrypto
+worker_USES   := $(sluice-worker_USES) scheduler/plan
+worker_PKGS   := $(sluice-worker_PKGS)
+config_USES   := config model base
+config_PKGS   := yaml-0.1
+daemon_USES   := $(sluiced_USES)
+daemon_PKGS   := $(sluiced_PKGS)
+daemon_LIBS   := -lnng
+api_USES      := $(sluiced_USES)
+api_PKGS      := $(sluiced_PKGS)
+api_LIBS      := -lnng
+cli_USES      := $(sluice_USES)
+cli_PKGS      := $(sluice_PKGS)
+
+# ---- flags -----------------------------------------------------------------------------------------
+
+CC       ?= cc
+PKGS     := $(sort $(AV) zimg libprotobuf-c libcrypto sqlite3 libmicrohttpd libcurl jansson yaml-0.1)
+CPPFLAGS := -I. -I$(B)/gen -D_GNU_SOURCE -DSLUICE_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+WARN     := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 \
+	-Wno-missing-field-initializers -Wno-format-nonliteral
+HARDEN   := -fstack-protector-strong -fstack-clash-protection -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2)
+SANFLAGS := $(if $(filter address,$(SAN)),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer) \
+	$(if $(filter thread,$(SAN)),-fsanitize=thread -fno-omit-frame-pointer)
+comma    := ,
+CFLAGS   ?= -O2 -g
+ALL_CFLAGS := -std=gnu17 $(CFLAGS) $(WARN) $(HARDEN) $(SANFLAGS) -pthread -MMD -MP
+LDFLAGS  ?=
+ALL_LDFLAGS := -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed $(SANFLAGS) $(LDFLAGS)
+
+# ---- building --------------------------------------------------------------------------------------
+
+.PHONY: all
+all: $(PROGRAMS:%=$(B)/%)
+
+srcs = $(filter-out $(1)/main.c,$(wildcard $(1)/*.c))
+objs = $(patsubst %.c,$(B)/obj/%.o,$(call srcs,$(1)))
+
+define module
+$(call lib,$(1)): $(call objs,$(1)) $(if $(filter wire,$(1)),$(B)/obj/gen/sluice.pb-c.o)
+	@mkdir -p $$(@D) && rm -f $$@
+	$(Q)$(AR) rcs $$@ $$^
+endef
+$(foreach m,$(MODULES),$(eval $(call module,$(m))))
+
+$(B)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
+
+# The wire messages; protoc-c's output is compiled without our warnings.
+$(B)/gen/wire/sluice.pb-c.h: wire/sluice.proto
+	@mkdir -p $(B)/gen
+	protoc-c --c_out=$(B)/gen wire/sluice.proto
+$(B)/gen/wire/sluice.pb-c.c: $(B)/gen/wire/sluice.pb-c.h ;
+$(B)/obj/gen/sluice.pb-c.o: $(B)/gen/wire/sluice.pb-c.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) -std=gnu17 $(CFLAGS) $(HARDEN) $(SANFLAGS) -c -o $@ $<
+$(call objs,wire): | $(B)/gen/wire/sluice.pb-c.h
+
+define program
+$(B)/$(1): $(B)/obj/$($(1)_MAIN)/main.o $(call libs,$($(1)_USES))
+	$$(call say,LD,$$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $$@ $$< -Wl,--start-group $(call libs,$($(1)_USES)) -Wl,--end-group \
+		$$(shell pkg-config --libs $($(1)_PKGS)) $($(1)_LIBS) -lm
+endef
+$(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
+
+# ---- tests -----------------------------------------------------------------------------------------
+
+# tests/<area>/test_*.c are programs; fake_*.c are helper programs of their own; the other .c files
+# of an area are linked into each of its tests.
+test_srcs    = $(wildcard tests/$(1)/test_*.c)
+fake_srcs    = $(wildcard tests/$(1)/fake_*.c)
+support_objs = $(patsubst %.c,$(B)/obj/%.o,$(filter-out $(call test_srcs,$(1)) $(call fake_srcs,$(1)),$(wildcard tests/$(1)/*.c)))
+test_bins    = $(patsubst tests/%.c,$(B)/tests/%,$(call test_srcs,$(1)))
+fake_bins    = $(patsubst tests/%.c,$(B)/tests/%,$(call fake_srcs,$(1)))
+
+define area
+$(call test_bins,$(1)) $(call fake_bins,$(1)): $(B)/tests/%: $(B)/obj/tests/%.o $(call support_objs,$(1)) $(call libs,$($(1)_USES))
+	@mkdir -p $$(@D)
+	$$(call say,LD,$$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $$@ $$< $(call support_objs,$(1)) -Wl,--start-group $(call libs,$($(1)_USES)) -Wl,--end-group \
+		$$(shell pkg-config --libs $($(1)_PKGS) cmocka) $($(1)_LIBS) -lm
+tests-$(1): $(call test_bins,$(1)) $(call fake_bins,$(1))
+.PHONY: tests-$(1)
+endef
+$(foreach a,$(TEST_AREAS),$(eval $(call area,$(a))))
+
+BENCHES := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/bench_*.c))
+bench_USES := $(sort $(sluiced_USES) $(sluice-agent_USES) $(sluice-worker_USES))
+bench_PKGS := $(sort $(sluiced_PKGS) $(sluice-agent_PKGS) $(sluice-worker_PKGS))
+$(BENCHES): $(B)/bench/%: $(B)/obj/bench/%.o $(call libs,$(bench_USES))
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< -Wl,--start-group $(call libs,$(bench_USES)) -Wl,--end-group \
+		$(shell pkg-config --libs $(bench_PKGS)) -lnng -lm
+
+.PHONY: test-bins bench-bins
+test-bins: all $(foreach a,$(TEST_AREAS),tests-$(a))
+bench-bins: $(BENCHES)
+
+# Each public header compiles alone.
+.PHONY: headers
+headers:
+	@for h in $$(git ls-files '*.h' 2>/dev/null || find . -name '*.h' -not -path './build/*'); do \
+		echo "#include \"$$h\"" | $(CC) $(CPPFLAGS) -std=gnu17 $(WARN) -fsyntax-only -x c - || exit 1; done
+
+.PHONY: test check test-san test-browser bench demo
+test:
+	@tools/deps.sh build test
+	@$(MAKE) --no-print-directory -j2 test-bins
+	@tests/run
+
+# ASan+UBSan over every unit test; TSan over those of the programs that have threads.
+test-san:
+	@tools/deps.sh build test
+	@$(MAKE) --no-print-directory -j2 SAN=address test-bins
+	@$(MAKE) --no-print-directory -j2 SAN=thread $(addprefix tests-,wire agent objects daemon worker) build/san-thread/sluice-worker build/san-thread/sluiced
+	@tests/run --unit --build build/san-address
+	@tests/run --unit --build build/san-thread --areas wire,agent,objects,daemon,worker
+
+test-browser:
+	@tools/deps.sh build test browser
+	@$(MAKE) --no-print-directory -j2 all
+	@tests/browser/run
+
+bench:
+	@tools/deps.sh build test bench
+	@$(MAKE) --no-print-directory -j2 all bench-bins
+	@bench/run
+
+demo:
+	@tools/deps.sh build demo
+	@$(MAKE) --no-print-directory -j2 all
+	@tools/demo.sh $(if $(IN),"$(IN)")
+
+.PHONY: deps deps-test deps-browser deps-bench
+deps:         ; @tools/deps.sh build
+deps-test:    ; @tools/deps.sh build test
+deps-browser: ; @tools/deps.sh build test browser
+deps-bench:   ; @tools/deps.sh build test bench
+
+# ---- care ------------------------------------------------------------------------------------------
+
+C_FILES = $(shell git ls-files '*.c' '*.h')
+
+.PHONY: format format-check lint clean install
+format:
+	clang-format -i $(C_FILES)
+format-check:
+	@clang-format --version
+	@clang-format --dry-run -Werror $(C_FILES)
+lint:
+	cppcheck --quiet --std=c11 --enable=warning,portability --inline-suppr --error-exitcode=1 \
+		--suppress=unknownMacro --suppress=missingIncludeSystem -I. -j2 $(MODULES)
+	shellcheck $$(git ls-files '*.sh') tests/run .ci/run bench/run
+
+clean:
+	rm -rf build
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(PROGRAMS:%=$(B)/%) $(DESTDIR)$(PREFIX)/bin
+	tools/install.sh "$(DESTDIR)" "$(PREFIX)"
+
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

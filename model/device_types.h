@@ -1,0 +1,55 @@
+/* model/device_types.h: what an agent tells the daemon about its node's devices.
+ *
+ * The scheduler sees devices as these numbers only, never as hal objects.
+ */
+#ifndef SL_MODEL_DEVICE_TYPES_H
+#define SL_MODEL_DEVICE_TYPES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "model/policy_types.h"
+
+enum device_health {
+    HEALTH_HEALTHY,
+    HEALTH_SUSPECT,
+    HEALTH_QUARANTINED,
+    HEALTH_PROVING,
+    HEALTH_COUNT
+};
+
+#define DEVICE_ID_BYTES     64
+#define DEVICE_NAME_BYTES   96
+#define NODE_DEVICES_MAX    16
+#define DEVICE_REASON_BYTES 128
+
+struct device_row {
+    char device_id
+        [DEVICE_ID_BYTES]; /* "cpu", a GPU's UUID, a render node's path; unique on a node */
+    enum device_kind kind;
+    char name[DEVICE_NAME_BYTES]; /* "AMD EPYC 9354, 16 CPUs" */
+    enum device_health health;
+    char health_reason[DEVICE_REASON_BYTES]; /* empty while healthy */
+    uint32_t encodes;                        /* bit 1 << enum codec */
+    uint32_t decodes;
+    int32_t sessions_in_use;
+    int32_t session_limit;           /* 0: no limit known */
+    int64_t mpix_per_s[CODEC_COUNT]; /* measured throughput, one session; 0 unknown */
+    int64_t vram_bytes;
+    int32_t cpus;            /* of a CPU pool: what the node may use; else 0 */
+    int64_t memory_bytes;    /* of a CPU pool: what the node may use; else 0 */
+};
+
+/* What a task asks of a node, and what a node offers: same members, same units. */
+struct demand {
+    int32_t cpu_millicores;
+    int32_t sessions;
+    int64_t memory_bytes;
+    int64_t vram_bytes;
+    int64_t work_mpix;   /* decides how long it takes */
+    int64_t fetch_bytes; /* of the source */
+};
+
+const char *device_health_word(enum device_health health);
+
+#endif

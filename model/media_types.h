@@ -1,0 +1,86 @@
+/* model/media_types.h: what the probe learned about a source.
+ *
+ * Units: pts in the video stream's time base unless the name says otherwise.
+ * Owns:  texts are inline; the arrays of media_index belong to whoever filled it.
+ */
+#ifndef SL_MODEL_MEDIA_TYPES_H
+#define SL_MODEL_MEDIA_TYPES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct rational {
+    int32_t num;
+    int32_t den;
+};
+
+#define MEDIA_WORD_BYTES 32
+
+/* The stream that av_find_best_stream takes. */
+struct media_video {
+    int32_t stream_index;
+    char codec[MEDIA_WORD_BYTES];   /* libavcodec's name: "h264" */
+    char profile[MEDIA_WORD_BYTES]; /* "High", or empty */
+    char pix_fmt[MEDIA_WORD_BYTES]; /* "yuv420p" */
+    int32_t width;                  /* coded, before sample aspect and rotation */
+    int32_t height;
+    int32_t rotation_degrees; /* clockwise turn that shows it upright: 0, 90, 180, 270 */
+    int32_t bit_depth;
+    struct rational sar;        /* 1:1 where the file says nothing */
+    struct rational time_base;  /* of pts */
+    struct rational frame_rate; /* average; for CODECS, keyint and estimates, never for timing */
+    bool variable_frame_rate;
+    bool interlaced;
+    /* ITU-T H.273 numbers; 2 is unspecified. */
+    int32_t color_primaries;
+    int32_t color_transfer;
+    int32_t color_matrix;
+    bool full_range;
+    bool seekable;       /* false: one lease walks the whole source */
+    int64_t first_pts;   /* of the first presented frame */
+    int64_t end_pts;     /* last pts + its duration */
+    int64_t frame_count; /* packets with a presentable pts; a prediction until decoded */
+    int64_t bytes;       /* of the stream's packets */
+};
+
+/* The audio stream that goes with it. */
+struct media_audio {
+    bool present;
+    int32_t stream_index;
+    char codec[MEDIA_WORD_BYTES];
+    int32_t channels;
+    int32_t sample_rate_hz;
+    struct rational time_base;
+    int64_t first_pts; /* in time_base of this stream */
+    int64_t end_pts;
+    char language[MEDIA_WORD_BYTES]; /* ISO 639-2, or empty */
+};
+
+struct media_info {
+    char container[MEDIA_WORD_BYTES]; /* libavformat's name: "mov,mp4,m4a,3gp,3g2,mj2" */
+    int64_t size_bytes;
+    int64_t duration_ns; /* of the presented video, or audio where there is none */
+    int32_t video_stream_count;
+    int32_t audio_stream_count;
+    int32_t subtitle_stream_count;
+    bool has_video;
+    struct media_video video;
+    struct media_audio audio;
+};
+
+#define MEDIA_INDEX_ROWS_MAX (64 * 1024 * 1024) /* 12 days at 60 Hz */
+
+/* One row per video packet, in presentation order. It is an object beside the source: 2.2 million
+ * rows for ten hours at 60 Hz. Parallel arrays, because readers walk one column at a time. */
+struct media_index {
+    struct rational time_base;
+    int64_t end_pts;
+    size_t count;
+    int64_t *pts;         /* ascending, distinct */
+    uint8_t *key;         /* 1: decoding can start here */
+    int64_t *byte_offset; /* -1 where the container does not say */
+    int32_t *byte_length;
+};
+
+#endif

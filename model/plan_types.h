@@ -1,0 +1,82 @@
+/* model/plan_types.h: what will be made of one video, decided once.
+ *
+ * Times are in the video's own time base, scaled by 1/timescale and counted from the plan's zero:
+ * a frame's out_pts = (pts - origin_pts) * time_base, in 1/timescale, and 0 is where every track's
+ * time line starts. Ranges are half-open. Segment boundaries are equal for all rungs and codecs.
+ * Owns:  arrays belong to the arena given to the function that filled them.
+ */
+#ifndef SL_MODEL_PLAN_TYPES_H
+#define SL_MODEL_PLAN_TYPES_H
+
+#include <stdint.h>
+
+#include "model/media_types.h"
+#include "model/policy_types.h"
+
+/* Limits that a plan never passes; a source that would is refused by name. */
+#define PLAN_CHUNK_SEGMENTS_MAX 64 /* longer keyframe spans become further chunks in linear mode */
+#define PLAN_SEGMENTS_MAX       200000 /* 13 days of 6 s */
+
+struct plan_rung {
+    enum codec codec;
+    char name[POLICY_WORD_BYTES];
+    int32_t width; /* even */
+    int32_t height;
+    int32_t crf_tenths;
+    int32_t maxrate_kbps;
+    int32_t bufsize_kbit;
+    char encoder[POLICY_WORD_BYTES]; /* first of the route that the farm has */
+    char preset[POLICY_WORD_BYTES];
+    char profile[POLICY_WORD_BYTES];
+};
+
+/* The addressable unit of every rendition; starts with an IDR. */
+struct plan_segment {
+    int64_t start_pts; /* source time base */
+    int64_t end_pts;
+    int32_t frame_count; /* predicted by the index */
+    int32_t chunk;       /* index into chunks */
+};
+
+/* What one transcode task covers. */
+struct plan_chunk {
+    int64_t start_pts; /* a source keyframe's, except in linear mode */
+    int64_t end_pts;
+    int32_t segment_first; /* index into segments */
+    int32_t segment_count;
+    int64_t frame_count;
+    int64_t byte_first; /* of the source: where its packets begin and end, -1 unknown */
+    int64_t byte_end;
+    int64_t work_mpix; /* luma samples decoded and encoded, all rungs of one codec */
+};
+
+struct plan_audio {
+    enum audio_codec codec;
+    int32_t bitrate_kbps;
+    int32_t channels;
+    int32_t sample_rate_hz;
+    char name[POLICY_WORD_BYTES]; /* "aac-128" */
+};
+
+struct plan {
+    struct media_video video; /* as probed */
+    struct media_audio source_audio;
+    int64_t origin_pts;    /* zero of the time line */
+    int64_t end_pts;       /* source time base */
+    int32_t timescale;     /* T: media time scale of every video rendition */
+    int64_t reorder_ticks; /* D of docs/architecture.md: the edit list's media time, in 1/T */
+    int64_t gop_ns;
+    int64_t segment_duration_max_ns;
+    struct rational frame_rate; /* given to every encoder */
+    struct plan_rung *rungs;    /* by codec, then descending height */
+    int32_t rung_count;
+    struct plan_audio *audio;
+    int32_t audio_count;
+    struct plan_segment *segments;
+    int32_t segment_count;
+    struct plan_chunk *chunks;
+    int32_t chunk_count;
+    int32_t codec_count; /* transcode tasks = chunk_count * codec_count */
+};
+
+#endif

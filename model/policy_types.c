@@ -1,0 +1,50 @@
+#include "model/policy_types.h"
+
+#include <string.h>
+
+#include "base/error.h"
+
+static const char *const codec_words[CODEC_COUNT] = {"h264", "h265", "av1", "vp9"};
+static const char *const audio_words[AUDIO_CODEC_COUNT] = {"aac", "opus"};
+static const char *const kind_words[DEVICE_KIND_COUNT] = {"cpu", "nvenc", "vaapi"};
+
+static int word_find(const char *const *words, int count, const char *word)
+{
+    for (int i = 0; i < count; i++)
+        if (strcmp(words[i], word) == 0)
+            return i;
+    return -1;
+}
+
+const char *codec_word(enum codec codec)
+{
+    return (unsigned)codec < CODEC_COUNT ? codec_words[codec] : NULL;
+}
+
+int codec_from_word(const char *word, enum codec *out)
+{
+    int found = word_find(codec_words, CODEC_COUNT, word);
+    if (found < 0)
+        return SL_EINVAL;
+    *out = (enum codec)found;
+    return SL_OK;
+}
+
+const char *audio_codec_word(enum audio_codec codec)
+{
+    return (unsigned)codec < AUDIO_CODEC_COUNT ? audio_words[codec] : NULL;
+}
+
+int audio_codec_from_word(const char *word, enum audio_codec *out)
+{
+    int found = word_find(audio_words, AUDIO_CODEC_COUNT, word);
+    if (found < 0)
+        return SL_EINVAL;
+    *out = (enum audio_codec)found;
+    return SL_OK;
+}
+
+const char *device_kind_word(enum device_kind kind)
+{
+    return (unsigned)kind < DEVICE_KIND_COUNT ? kind_words[kind] : NULL;
+}

@@ -1,0 +1,72 @@
+/* model/policy_types.h: what to make of a video. Parsed from YAML by config/, used by
+ * scheduler/plan. A snapshot of the YAML text is kept with each video.
+ */
+#ifndef SL_MODEL_POLICY_TYPES_H
+#define SL_MODEL_POLICY_TYPES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum codec { CODEC_H264, CODEC_H265, CODEC_AV1, CODEC_VP9, CODEC_COUNT };
+enum audio_codec { AUDIO_AAC, AUDIO_OPUS, AUDIO_CODEC_COUNT };
+enum device_kind { DEVICE_CPU, DEVICE_NVENC, DEVICE_VAAPI, DEVICE_KIND_COUNT };
+
+/* How much of what was encoded on a CPU is decoded back before its lease reports. */
+enum check_amount { CHECK_NONE, CHECK_SAMPLE, CHECK_ALL };
+
+#define POLICY_NAME_BYTES 64
+#define POLICY_WORD_BYTES 32
+#define POLICY_RUNGS_MAX  12
+#define POLICY_ROUTE_MAX  4
+#define POLICY_AUDIO_MAX  4
+
+/* One rung of a ladder. The picture fits into the box height*16/9 x height, turned for portrait. */
+struct policy_rung {
+    char name[POLICY_WORD_BYTES]; /* "720p" */
+    int32_t height;
+    int32_t crf_tenths; /* 230 is CRF 23.0 */
+    int32_t maxrate_kbps;
+    int32_t bufsize_kbit;
+};
+
+struct policy_codec {
+    enum codec codec;
+    char preset[POLICY_WORD_BYTES];  /* as the encoder names it */
+    char profile[POLICY_WORD_BYTES]; /* empty: the encoder's choice for the bit depth */
+    /* Encoders in order of preference: "x264", "nvenc" … */
+    char route[POLICY_ROUTE_MAX][POLICY_WORD_BYTES];
+    int32_t route_count;
+    struct policy_rung rungs[POLICY_RUNGS_MAX];
+    int32_t rung_count;
+};
+
+struct policy_audio {
+    enum audio_codec codec;
+    int32_t bitrate_kbps;
+    int32_t channels;
+    int32_t sample_rate_hz;
+};
+
+struct policy {
+    char name[POLICY_NAME_BYTES];
+    struct policy_codec codecs[CODEC_COUNT];
+    int32_t codec_count;
+    struct policy_audio audio[POLICY_AUDIO_MAX];
+    int32_t audio_count;
+    int64_t gop_ns;     /* closed GOPs of about this length */
+    int64_t segment_ns; /* segments of about this length, each a whole number of GOPs */
+    int64_t chunk_ns;   /* a chunk covers at least this much, and one segment */
+    int32_t attempts_max;
+    enum check_amount check;
+    int64_t watchdog_ns; /* a worker without progress for this long is killed */
+};
+
+/* "h264", "h265", "av1", "vp9"; NULL past the end. */
+const char *codec_word(enum codec codec);
+int codec_from_word(const char *word, enum codec *out);
+const char *audio_codec_word(enum audio_codec codec);
+int audio_codec_from_word(const char *word, enum audio_codec *out);
+/* "cpu", "nvenc", "vaapi". */
+const char *device_kind_word(enum device_kind kind);
+
+#endif
