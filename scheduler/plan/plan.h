@@ -1,0 +1,90 @@
+/* scheduler/plan/plan.h: media info and policy to a plan, and reports held against it.
+ *
+ * Pure: no I/O, no clock; the same input gives the same plan.
+ * Owns:    what is built lives in the arena given.
+ * Units:   pts in the source's time base; ticks are 1/timescale from the plan's zero.
+ * Errors:  SL_E* with a sentence in `why`: the limit passed, the value found, what would work.
+ * Threads: any, each with its own arena.
+ */
+#ifndef SL_SCHEDULER_PLAN_PLAN_H
+#define SL_SCHEDULER_PLAN_PLAN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "model/job_types.h"
+#include "model/media_types.h"
+#include "model/plan_types.h"
+#include "model/policy_types.h"
+#include "model/published_types.h"
+#include "model/report_types.h"
+
+/* Order of a video's tasks among themselves, smaller first: the first chunk, then audio, then the other
+ * chunks from the longest down. */
+#define PLAN_ORDER_FIRST 0
+#define PLAN_ORDER_AUDIO 1
+
+/* Decides rungs, segments, chunks, time scale and reorder depth.
+ *
+ * Rungs: each policy rung is the box height*16/9 x height (turned for portrait) that the upright,
+ * square-pixel picture fits into; never larger than the source; even sizes, rounded to nearest; equal
+ * sizes once; at least one rung for sources below the smallest. Chunk boundaries lie on source keyframes;
+ * segment boundaries inside are frames. A final stub shorter than half a segment joins its neighbour. */
+int plan_build(const struct media_info *info, const struct media_index *index,
+               const struct policy *policy, struct sl_arena *arena, struct plan *out,
+               struct sl_failure *why);
+
+/* Source pts to ticks of the plan's time line, rounded to nearest with halves away from zero, as
+ * av_rescale_q does with (pts - origin_pts) from time_base to 1/timescale. */
+int64_t plan_ticks(const struct plan *plan, int64_t pts);
+
+/* Rungs of one codec: index of the first and their number; 0 when the plan has none of it. */
+int32_t plan_codec_rungs(const struct plan *plan, enum codec codec, int32_t *out_first);
+
+/* The n-th codec of the plan: transcode piece = chunk * codec_count + n. */
+enum codec plan_codec_at(const struct plan *plan, int32_t n);
+
+/* What the pieces ask of a node, and their order within the video: first chunk first, then the longest.
+ * Zero demand and INT64_MAX for a piece that the plan does not have; zero for steps never leased. */
+struct demand plan_transcode_demand(const struct plan *plan, int32_t piece);
+int64_t plan_transcode_order(const struct plan *plan, int32_t piece);
+struct demand plan_step_demand(enum step step);
+
+/* Jobs of the pieces. Borrowed arrays point into the plan or the arena. The caller fills video, task, token and,
+ * for audio, watchdog_ns. SL_EINVAL for a piece or preroll out of range. */
+int plan_transcode_job(const struct plan *plan, const struct policy *policy, int32_t piece,
+                       int32_t preroll, struct sl_arena *arena, struct job *out);
+int plan_audio_job(const struct plan *plan, int32_t piece, struct sl_arena *arena, struct job *out);
+
+/* How far an audio boundary may lie from the video's. */
+#define PLAN_AUDIO_BOUNDARY_NS INT64_C(50000000)
+
+/* Holds a report against the plan: every rung and segment there, frames as decoded equal in all rungs,
+ * boundaries where planned, one init hash. SL_EMISMATCH with the first difference in why. A frame count that
+ * differs from the index's prediction is accepted only when all rungs agree and the segment's ends are right;
+ * is_predicted tells. Names and keys of outputs lie under "<codec>/<rung>/" and "audio/"; the first chunk, and
+ * only it, has the init segments; the audio covers the video from its zero to its end. */
+int plan_check_transcode(const struct plan *plan, int32_t piece, const struct report *report,
+                         bool *is_predicted, struct sl_failure *why);
+int plan_check_audio(const struct plan *plan, int32_t piece, const struct report *report,
+                     struct sl_failure *why);
+
+/* Do two neighbouring chunks of one codec meet? SL_ESEAM with the reason when not. */
+int plan_check_seam(const struct report *earlier, const struct report *later,
+                    struct sl_failure *why);
+
+/* The set that manifests are written from, out of all committed reports: transcode[piece], audio[piece].
+ * Refuses with SL_EMISMATCH when chunks of a rendition disagree on init or encoder, or a segment is missing.
+ * frame_count is what the reports say, equal in all renditions. */
+int plan_publish(const struct plan *plan, const char *video, const struct report *const *transcode,
+                 const struct report *const *audio, struct sl_arena *arena,
+                 struct published_set *out, struct sl_failure *why);
+
+/* Which segments the verify step reads back: per rendition the first and a seeded one. Fills the samples'
+ * rendition and segment; inputs are numbered by the caller, and fit JOB_INPUTS_MAX. */
+int plan_verify_samples(const struct published_set *set, uint64_t seed, struct sl_arena *arena,
+                        struct job_sample **out, int32_t *out_count);
+
+#endif

@@ -1,0 +1,52 @@
+/* scheduler/plan/plan_internal.h: what the planner's own files share.
+ *
+ * Threads: any; everything here is pure.
+ */
+#ifndef SL_SCHEDULER_PLAN_PLAN_INTERNAL_H
+#define SL_SCHEDULER_PLAN_PLAN_INTERNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "model/plan_types.h"
+#include "model/report_types.h"
+
+#define PLAN_SIDE_MAX        16384                  /* of a picture, in samples */
+#define PLAN_CODEC_RUNGS_MAX (POLICY_RUNGS_MAX + 1) /* the policy's and one of the source's size */
+
+struct plan_size {
+    int32_t width;
+    int32_t height;
+};
+
+/* The picture upright with square samples: height kept, width stretched. A sample aspect that would
+ * give an absurd width is taken for damage and ignored. */
+struct plan_size plan_upright_size(const struct media_video *video);
+
+/* Fills plan->rungs, rung_count and codec_count. Needs plan->video. */
+int plan_rungs_choose(const struct policy *policy, struct sl_arena *arena, struct plan *plan,
+                      struct sl_failure *why);
+
+/* Fills segments and chunks. Needs plan->video, origin_pts, end_pts and the rungs. */
+int plan_cut(const struct media_index *index, const struct policy *policy, struct sl_arena *arena,
+             struct plan *plan, struct sl_failure *why);
+
+/* Luma samples of the source's frame and of all rungs of a codec, for one frame. */
+int64_t plan_frame_pix(const struct plan *plan, enum codec codec);
+
+/* frames * pix in whole Mpix, rounded up. */
+int64_t plan_work_mpix(int64_t frames, int64_t pix);
+
+/* Chunk and n-th codec of a piece; false when there is no such piece. */
+bool plan_piece_split(const struct plan *plan, int32_t piece, int32_t *chunk, enum codec *codec);
+
+/* A duration in the video's time base, at least 1. */
+int64_t plan_ns_to_pts(const struct plan *plan, int64_t ns);
+
+/* Is name a key that a worker may have asked for inside folder ("h264/720p/")? Relative, of plain letters,
+ * without "..", and ended within its bytes. */
+bool plan_key_is_under(const char *name, const char *folder);
+
+#endif

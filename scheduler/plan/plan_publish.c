@@ -1,0 +1,236 @@
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/time.h"
+#include "scheduler/plan/plan.h"
+#include "scheduler/plan/plan_internal.h"
+
+#define RENDITIONS_MAX        (CODEC_COUNT * PLAN_CODEC_RUNGS_MAX + POLICY_AUDIO_MAX)
+#define SAMPLES_PER_RENDITION 2
+/* Verify reads the set, the master, the MPD, a playlist and an init segment per rendition, and the samples. */
+_Static_assert(3 + RENDITIONS_MAX * (2 + SAMPLES_PER_RENDITION) <= JOB_INPUTS_MAX,
+               "verify has room for its inputs");
+
+static void output_take(const struct report *report, int32_t at, char key[JOB_NAME_BYTES],
+                        int64_t *bytes)
+{
+    memcpy(key, report->outputs[at].key, JOB_NAME_BYTES);
+    *bytes = report->outputs[at].bytes;
+}
+
+static void segment_take(const struct report *report, const struct report_segment *from,
+                         struct published_segment *to)
+{
+    output_take(report, from->output, to->key, &to->bytes);
+    to->frame_count = from->frame_count;
+    to->start_ticks = from->start_ticks;
+    to->end_ticks = from->end_ticks;
+    to->last_ticks = from->last_ticks;
+}
+
+/* Reports were checked before: the rendition is there. */
+static const struct report_rendition *rendition_named(const struct report *report, const char *name,
+                                                      enum codec codec)
+{
+    const struct report_rendition *found = NULL;
+    for (int32_t i = 0; i < report->rendition_count && !found; i++)
+        if (report->renditions[i].codec == codec &&
+            strncmp(report->renditions[i].name, name, POLICY_WORD_BYTES) == 0)
+            found = &report->renditions[i];
+    assert(found);
+    return found;
+}
+
+static int video_publish(const struct plan *plan, const struct plan_rung *rung, int32_t codec_at,
+                         const struct report *const *transcode, struct sl_arena *arena,
+                         struct published_rendition *out, struct sl_failure *why)
+{
+    const struct report_rendition *first =
+        rendition_named(transcode[codec_at], rung->name, rung->codec);
+    *out = (struct published_rendition){
+        .codec = rung->codec,
+        .width = rung->width,
+        .height = rung->height,
+        .maxrate_kbps = rung->maxrate_kbps,
+        .timescale = plan->timescale,
+        .segment_count = plan->segment_count,
+    };
+    memcpy(out->name, rung->name, sizeof out->name);
+    memcpy(out->codecs, first->codecs, sizeof out->codecs);
+    memcpy(out->encoder, first->encoder, sizeof out->encoder);
+    output_take(transcode[codec_at], first->init_output, out->init_key, &out->init_bytes);
+    out->segments = sl_arena_array(arena, (size_t)plan->segment_count, sizeof *out->segments);
+    if (!out->segments)
+        return sl_fail(why, SL_ENOMEM, "no memory for the segments of the published set");
+    for (int32_t c = 0; c < plan->chunk_count; c++) {
+        const struct report *report = transcode[c * plan->codec_count + codec_at];
+        const struct report_rendition *rendition = rendition_named(report, rung->name, rung->codec);
+        const char *differs = NULL;
+        if (memcmp(rendition->init_sha256, first->init_sha256, SHA256_BYTES) != 0)
+            differs = "init segment";
+        else if (strncmp(rendition->codecs, first->codecs, CODECS_BYTES) != 0)
+            differs = "codecs string";
+        else if (strncmp(rendition->encoder, first->encoder, POLICY_WORD_BYTES) != 0)
+            differs = "encoder";
+        if (differs)
+            return sl_fail(why, SL_EMISMATCH,
+                           "%s %.31s: chunk %d has another %s than chunk 0; its segments would not "
+                           "play behind chunk 0's init segment",
+                           codec_word(rung->codec), rung->name, (int)c, differs);
+        for (int32_t i = 0; i < rendition->segment_count; i++)
+            segment_take(report, &rendition->segments[i],
+                         &out->segments[plan->chunks[c].segment_first + i]);
+    }
+    return SL_OK;
+}
+
+static int audio_publish(const struct plan *plan, int32_t piece, const struct report *report,
+                         struct sl_arena *arena, struct published_rendition *out,
+                         struct sl_failure *why)
+{
+    const struct plan_audio *audio = &plan->audio[piece];
+    const struct report_rendition *rendition = &report->renditions[0];
+    *out = (struct published_rendition){
+        .audio = true,
+        .audio_codec = audio->codec,
+        .channels = audio->channels,
+        .sample_rate_hz = audio->sample_rate_hz,
+        .maxrate_kbps = audio->bitrate_kbps,
+        .timescale = rendition->timescale,
+        .segment_count = plan->segment_count,
+    };
+    memcpy(out->name, audio->name, sizeof out->name);
+    memcpy(out->codecs, rendition->codecs, sizeof out->codecs);
+    memcpy(out->encoder, rendition->encoder, sizeof out->encoder);
+    memcpy(out->language, plan->source_audio.language, sizeof out->language);
+    output_take(report, rendition->init_output, out->init_key, &out->init_bytes);
+    out->segments = sl_arena_array(arena, (size_t)plan->segment_count, sizeof *out->segments);
+    if (!out->segments)
+        return sl_fail(why, SL_ENOMEM, "no memory for the segments of the published set");
+    for (int32_t i = 0; i < plan->segment_count; i++)
+        segment_take(report, &rendition->segments[i], &out->segments[i]);
+    return SL_OK;
+}
+
+/* What a player relies on, held against the finished set once more: segments follow one another in
+ * all renditions, and the codecs hold the same frames. */
+static int set_check(const struct published_set *set, struct sl_failure *why)
+{
+    for (int32_t r = 0; r < set->rendition_count; r++) {
+        const struct published_rendition *rendition = &set->renditions[r];
+        int64_t frames = 0;
+        for (int32_t i = 0; i < rendition->segment_count; i++) {
+            const struct published_segment *segment = &rendition->segments[i];
+            frames += segment->frame_count;
+            if (i > 0 && segment->start_ticks != segment[-1].end_ticks)
+                return sl_fail(
+                    why, SL_EMISMATCH,
+                    "%.31s: segment %d starts at %" PRId64 " and the one before ends at %" PRId64,
+                    rendition->name, (int)i, segment->start_ticks, segment[-1].end_ticks);
+        }
+        if (!rendition->audio && frames != set->frame_count)
+            return sl_fail(
+                why, SL_EMISMATCH, "%s %.31s has %" PRId64 " frames and %s %.31s has %" PRId64,
+                codec_word(rendition->codec), rendition->name, frames,
+                codec_word(set->renditions[0].codec), set->renditions[0].name, set->frame_count);
+    }
+    return SL_OK;
+}
+
+static int reports_check(const struct plan *plan, const struct report *const *transcode,
+                         const struct report *const *audio, struct sl_failure *why)
+{
+    for (int32_t piece = 0; piece < plan->chunk_count * plan->codec_count; piece++) {
+        if (!transcode[piece])
+            return sl_fail(why, SL_EMISMATCH, "chunk %d of %s has no report",
+                           (int)(piece / plan->codec_count),
+                           codec_word(plan_codec_at(plan, piece % plan->codec_count)));
+        int rc = plan_check_transcode(plan, piece, transcode[piece], NULL, why);
+        if (rc)
+            return rc;
+    }
+    for (int32_t piece = 0; piece < plan->audio_count; piece++) {
+        if (!audio || !audio[piece])
+            return sl_fail(why, SL_EMISMATCH, "audio %.31s has no report", plan->audio[piece].name);
+        int rc = plan_check_audio(plan, piece, audio[piece], why);
+        if (rc)
+            return rc;
+    }
+    return SL_OK;
+}
+
+int plan_publish(const struct plan *plan, const char *video, const struct report *const *transcode,
+                 const struct report *const *audio, struct sl_arena *arena,
+                 struct published_set *out, struct sl_failure *why)
+{
+    int rc = reports_check(plan, transcode, audio, why);
+    if (rc)
+        return rc;
+    struct published_set set = {
+        .frame_rate = plan->frame_rate,
+        .duration_ticks = plan_ticks(plan, plan->end_pts),
+        .timescale = plan->timescale,
+        .rendition_count = plan->rung_count + plan->audio_count,
+    };
+    snprintf(set.video, sizeof set.video, "%s", video);
+    set.renditions = sl_arena_array(arena, (size_t)set.rendition_count, sizeof *set.renditions);
+    if (!set.renditions)
+        return sl_fail(why, SL_ENOMEM, "no memory for the renditions of the published set");
+    int32_t codec_at = 0;
+    for (int32_t r = 0; r < plan->rung_count; r++) {
+        if (r > 0 && plan->rungs[r].codec != plan->rungs[r - 1].codec)
+            codec_at++;
+        rc = video_publish(plan, &plan->rungs[r], codec_at, transcode, arena, &set.renditions[r],
+                           why);
+        if (rc)
+            return rc;
+    }
+    for (int32_t piece = 0; piece < plan->audio_count; piece++) {
+        rc = audio_publish(plan, piece, audio[piece], arena,
+                           &set.renditions[plan->rung_count + piece], why);
+        if (rc)
+            return rc;
+    }
+    for (int32_t i = 0; i < plan->segment_count; i++)
+        set.frame_count += set.renditions[0].segments[i].frame_count;
+    rc = set_check(&set, why);
+    if (rc)
+        return rc;
+    *out = set;
+    return SL_OK;
+}
+
+/* splitmix64: a well mixed number of each seed. */
+static uint64_t mix(uint64_t seed)
+{
+    seed += UINT64_C(0x9e3779b97f4a7c15);
+    seed = (seed ^ seed >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    seed = (seed ^ seed >> 27) * UINT64_C(0x94d049bb133111eb);
+    return seed ^ seed >> 31;
+}
+
+int plan_verify_samples(const struct published_set *set, uint64_t seed, struct sl_arena *arena,
+                        struct job_sample **out, int32_t *out_count)
+{
+    if (set->rendition_count < 0 || set->rendition_count > RENDITIONS_MAX)
+        return SL_ELIMIT;
+    struct job_sample *samples = sl_arena_array(
+        arena, (size_t)set->rendition_count * SAMPLES_PER_RENDITION, sizeof *samples);
+    if (!samples)
+        return SL_ENOMEM;
+    int32_t count = 0;
+    for (int32_t r = 0; r < set->rendition_count; r++) {
+        int32_t segments = set->renditions[r].segment_count;
+        if (segments > 0)
+            samples[count++] = (struct job_sample){.rendition = r, .segment = 0};
+        if (segments > 1) {
+            uint64_t other = mix(seed ^ mix((uint64_t)r)) % (uint64_t)(segments - 1);
+            samples[count++] = (struct job_sample){.rendition = r, .segment = 1 + (int32_t)other};
+        }
+    }
+    *out = samples;
+    *out_count = count;
+    return SL_OK;
+}
