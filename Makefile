@@ -105,10 +105,10 @@ PKGS     := $(sort $(AV) zimg libprotobuf-c libcrypto sqlite3 libmicrohttpd libc
 CPPFLAGS := -I. -I$(B)/gen -D_GNU_SOURCE -DSLUICE_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 WARN     := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 \
 	-Wno-missing-field-initializers -Wno-format-nonliteral
+comma    := ,
 HARDEN   := -fstack-protector-strong -fstack-clash-protection -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2)
 SANFLAGS := $(if $(filter address,$(SAN)),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer) \
 	$(if $(filter thread,$(SAN)),-fsanitize=thread -fno-omit-frame-pointer)
-comma    := ,
 CFLAGS   ?= -O2 -g
 ALL_CFLAGS := -std=gnu17 $(CFLAGS) $(WARN) $(HARDEN) $(SANFLAGS) -pthread -MMD -MP
 LDFLAGS  ?=

@@ -12,7 +12,7 @@
 
 #include "model/job_types.h"
 
-#define REPORT_BYTES_MAX (512 * 1024)
+#define REPORT_BYTES_MAX (896 * 1024)
 #define SHA256_BYTES     32
 #define CODECS_BYTES     32 /* an RFC 6381 codecs string */
 

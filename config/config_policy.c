@@ -1,0 +1,290 @@
+#include <string.h>
+
+#include "base/time.h"
+#include "config/config_read.h"
+
+#define GOP_MIN_NS      SL_MS_TO_NS(500)
+#define GOP_MAX_NS      SL_S_TO_NS(10)
+#define SEGMENT_MIN_NS  SL_S_TO_NS(1)
+#define SEGMENT_MAX_NS  SL_S_TO_NS(30)
+#define CHUNK_MIN_NS    SL_S_TO_NS(1)
+#define CHUNK_MAX_NS    SL_S_TO_NS(600)
+#define WATCHDOG_MIN_NS SL_S_TO_NS(5)
+#define WATCHDOG_MAX_NS SL_S_TO_NS(3600)
+#define HEIGHT_MIN      96
+#define HEIGHT_MAX      4320
+#define RATE_MIN_KBIT   50
+#define RATE_MAX_KBIT   400000
+
+/* What this build can encode with. A policy that names another is a mistake. */
+struct encoder_row {
+    const char *name;
+    enum codec codec;
+    const char *preset_default;
+    const char *const *presets;
+    const char *const *profiles;
+};
+
+static const char *const x264_presets[] = {"ultrafast", "superfast", "veryfast", "faster",   "fast",
+                                           "medium",    "slow",      "slower",   "veryslow", NULL};
+static const char *const h264_profiles[] = {"baseline", "main", "high", NULL};
+
+static const struct encoder_row encoders[] = {
+    {"x264", CODEC_H264, "medium", x264_presets, h264_profiles},
+};
+#define ENCODER_COUNT (sizeof encoders / sizeof *encoders)
+
+static const char *const check_words[] = {"none", "sample", "all", NULL};
+static const char *const audio_words[] = {"aac", NULL};
+static const enum audio_codec audio_codecs[] = {AUDIO_AAC};
+static const char *const sample_rate_words[] = {"44100", "48000", NULL};
+static const int32_t sample_rates[] = {44100, 48000};
+
+static const struct config_key policy_keys[] = {
+    {"name", true},   {"gop", false},      {"segment", false},  {"chunk", false},
+    {"check", false}, {"attempts", false}, {"watchdog", false}, {"codecs", true},
+    {"audio", false}, {NULL, false},
+};
+static const struct config_key codec_keys[] = {
+    {"codec", true},    {"route", true}, {"preset", false},
+    {"profile", false}, {"rungs", true}, {NULL, false},
+};
+static const struct config_key rung_keys[] = {
+    {"name", true},    {"height", true},   {"crf", true},
+    {"maxrate", true}, {"bufsize", false}, {NULL, false},
+};
+static const struct config_key audio_keys[] = {
+    {"codec", true}, {"bitrate", true}, {"channels", false}, {"sample_rate", false}, {NULL, false},
+};
+
+static bool read_codec(const struct config_reader *reader, const struct config_node *node,
+                       enum codec *out)
+{
+    const char *words[CODEC_COUNT + 1] = {0};
+    enum codec codecs[CODEC_COUNT] = {0};
+    int32_t count = 0;
+    for (size_t i = 0; i < ENCODER_COUNT; i++) {
+        bool listed = false;
+        for (int32_t j = 0; j < count; j++)
+            listed = listed || codecs[j] == encoders[i].codec;
+        if (listed)
+            continue;
+        codecs[count] = encoders[i].codec;
+        words[count++] = codec_word(encoders[i].codec);
+    }
+    int32_t at = 0;
+    if (!node || !config_read_choice(reader, node, words, &at))
+        return false;
+    *out = codecs[at];
+    return true;
+}
+
+static const struct encoder_row *read_encoder(const struct config_reader *reader,
+                                              const struct config_node *node, enum codec codec)
+{
+    const char *words[ENCODER_COUNT + 1] = {0};
+    const struct encoder_row *rows[ENCODER_COUNT] = {0};
+    int32_t count = 0;
+    for (size_t i = 0; i < ENCODER_COUNT; i++)
+        if (encoders[i].codec == codec) {
+            rows[count] = &encoders[i];
+            words[count++] = encoders[i].name;
+        }
+    int32_t at = 0;
+    return config_read_choice(reader, node, words, &at) ? rows[at] : NULL;
+}
+
+static void read_rung(const struct config_reader *reader, const struct config_node *node,
+                      struct policy_rung *rung)
+{
+    if (!config_map_check(reader, node, rung_keys))
+        return;
+    config_read_word(reader, config_map_find(node, "name"), rung->name, sizeof rung->name);
+    const struct config_node *height = config_map_find(node, "height");
+    if (config_read_int(reader, height, HEIGHT_MIN, HEIGHT_MAX, &rung->height) && rung->height % 2)
+        config_node_mistake(reader, height, "%d is odd; %d or %d would be valid", (int)rung->height,
+                            (int)rung->height - 1, (int)rung->height + 1);
+    config_read_tenths(reader, config_map_find(node, "crf"), 0, 510, &rung->crf_tenths);
+    bool rated = config_read_kbit(reader, config_map_find(node, "maxrate"), RATE_MIN_KBIT,
+                                  RATE_MAX_KBIT, &rung->maxrate_kbps);
+    rung->bufsize_kbit = 2 * rung->maxrate_kbps;
+    const struct config_node *bufsize = config_map_find(node, "bufsize");
+    if (config_read_kbit(reader, bufsize, RATE_MIN_KBIT, 4 * RATE_MAX_KBIT, &rung->bufsize_kbit) &&
+        rated && rung->bufsize_kbit * 2 < rung->maxrate_kbps)
+        config_node_mistake(
+            reader, bufsize,
+            "%dk holds less than half a second of maxrate %dk; %dk or more would be valid",
+            (int)rung->bufsize_kbit, (int)rung->maxrate_kbps, (int)(rung->maxrate_kbps + 1) / 2);
+}
+
+static void read_rungs(const struct config_reader *reader, const struct config_node *list,
+                       struct policy_codec *codec)
+{
+    if (!list || !config_list_check(reader, list, 1, POLICY_RUNGS_MAX))
+        return;
+    for (const struct config_node *node = list->first; node; node = node->next) {
+        struct policy_rung *rung = &codec->rungs[codec->rung_count];
+        read_rung(reader, node, rung);
+        for (int32_t i = 0; i < codec->rung_count; i++) {
+            const struct policy_rung *other = &codec->rungs[i];
+            if (rung->name[0] && strcmp(other->name, rung->name) == 0)
+                config_node_mistake(reader, config_map_find(node, "name"),
+                                    "\"%s\" is the name of rung %d already; names must differ",
+                                    rung->name, (int)i);
+            if (rung->height && other->height == rung->height)
+                config_node_mistake(reader, config_map_find(node, "height"),
+                                    "%d is the height of rung %d already; heights must differ",
+                                    (int)rung->height, (int)i);
+        }
+        codec->rung_count++;
+    }
+}
+
+static void read_policy_codec(const struct config_reader *reader, const struct config_node *node,
+                              struct policy_codec *codec)
+{
+    if (!config_map_check(reader, node, codec_keys))
+        return;
+    const struct encoder_row *first = NULL;
+    const struct config_node *route = config_map_find(node, "route");
+    bool codec_known = read_codec(reader, config_map_find(node, "codec"), &codec->codec);
+    if (codec_known && route && config_list_check(reader, route, 1, POLICY_ROUTE_MAX))
+        for (const struct config_node *item = route->first; item; item = item->next) {
+            const struct encoder_row *row = read_encoder(reader, item, codec->codec);
+            if (!row)
+                continue;
+            for (int32_t i = 0; i < codec->route_count; i++)
+                if (strcmp(codec->route[i], row->name) == 0)
+                    config_node_mistake(
+                        reader, item, "\"%s\" is in the route already; name each once", row->name);
+            first = first ? first : row;
+            strncpy(codec->route[codec->route_count++], row->name, POLICY_WORD_BYTES - 1);
+        }
+    if (first) {
+        const struct config_node *preset = config_map_find(node, "preset");
+        int32_t at = 0;
+        strncpy(codec->preset, first->preset_default, POLICY_WORD_BYTES - 1);
+        if (preset && config_read_choice(reader, preset, first->presets, &at)) {
+            memset(codec->preset, 0, sizeof codec->preset);
+            strncpy(codec->preset, first->presets[at], POLICY_WORD_BYTES - 1);
+        }
+        const struct config_node *profile = config_map_find(node, "profile");
+        if (profile && config_read_choice(reader, profile, first->profiles, &at))
+            strncpy(codec->profile, first->profiles[at], POLICY_WORD_BYTES - 1);
+    }
+    read_rungs(reader, config_map_find(node, "rungs"), codec);
+}
+
+static void read_codecs(const struct config_reader *reader, const struct config_node *list,
+                        struct policy *policy)
+{
+    if (!list || !config_list_check(reader, list, 1, CODEC_COUNT))
+        return;
+    for (const struct config_node *node = list->first; node; node = node->next) {
+        struct policy_codec *codec = &policy->codecs[policy->codec_count];
+        codec->codec = CODEC_COUNT;
+        read_policy_codec(reader, node, codec);
+        for (int32_t i = 0; i < policy->codec_count; i++)
+            if (codec->codec != CODEC_COUNT && policy->codecs[i].codec == codec->codec)
+                config_node_mistake(reader, config_map_find(node, "codec"),
+                                    "\"%s\" is codec %d of the policy already; name each once",
+                                    codec_word(codec->codec), (int)i);
+        policy->codec_count++;
+    }
+}
+
+static void read_audio(const struct config_reader *reader, const struct config_node *list,
+                       struct policy *policy)
+{
+    if (!list) {
+        policy->audio[0] = (struct policy_audio){AUDIO_AAC, 128, 2, 48000};
+        policy->audio_count = 1;
+        return;
+    }
+    if (!config_list_check(reader, list, 0, POLICY_AUDIO_MAX))
+        return;
+    for (const struct config_node *node = list->first; node; node = node->next) {
+        struct policy_audio *audio = &policy->audio[policy->audio_count];
+        *audio = (struct policy_audio){.channels = 2, .sample_rate_hz = 48000};
+        if (!config_map_check(reader, node, audio_keys))
+            continue;
+        int32_t at = 0;
+        config_read_choice(reader, config_map_find(node, "codec"), audio_words, &at);
+        audio->codec = audio_codecs[at];
+        config_read_kbit(reader, config_map_find(node, "bitrate"), 32, 512, &audio->bitrate_kbps);
+        config_read_int(reader, config_map_find(node, "channels"), 1, 2, &audio->channels);
+        const struct config_node *rate = config_map_find(node, "sample_rate");
+        if (rate && config_read_choice(reader, rate, sample_rate_words, &at))
+            audio->sample_rate_hz = sample_rates[at];
+        for (int32_t i = 0; i < policy->audio_count; i++)
+            if (policy->audio[i].codec == audio->codec &&
+                policy->audio[i].bitrate_kbps == audio->bitrate_kbps &&
+                policy->audio[i].channels == audio->channels)
+                config_node_mistake(reader, node, "is the same as audio %d; leave one out", (int)i);
+        policy->audio_count++;
+    }
+}
+
+static void read_policy(const struct config_reader *reader, const struct config_node *root,
+                        struct policy *policy)
+{
+    if (!config_map_check(reader, root, policy_keys))
+        return;
+    config_read_word(reader, config_map_find(root, "name"), policy->name, sizeof policy->name);
+    const struct config_node *segment = config_map_find(root, "segment");
+    bool gop = config_read_duration(reader, config_map_find(root, "gop"), GOP_MIN_NS, GOP_MAX_NS,
+                                    &policy->gop_ns);
+    if (config_read_duration(reader, segment, SEGMENT_MIN_NS, SEGMENT_MAX_NS,
+                             &policy->segment_ns) &&
+        gop && policy->segment_ns % policy->gop_ns)
+        config_node_mistake(
+            reader, segment ? segment : config_map_find(root, "gop"),
+            "segments of %g s are no whole number of GOPs of %g s; segments of %g s "
+            "or %g s would be valid",
+            (double)policy->segment_ns / 1e9, (double)policy->gop_ns / 1e9,
+            (double)(policy->segment_ns < policy->gop_ns
+                         ? policy->gop_ns
+                         : policy->segment_ns / policy->gop_ns * policy->gop_ns) /
+                1e9,
+            (double)(policy->segment_ns < policy->gop_ns
+                         ? 2 * policy->gop_ns
+                         : (policy->segment_ns / policy->gop_ns + 1) * policy->gop_ns) /
+                1e9);
+    config_read_duration(reader, config_map_find(root, "chunk"), CHUNK_MIN_NS, CHUNK_MAX_NS,
+                         &policy->chunk_ns);
+    config_read_duration(reader, config_map_find(root, "watchdog"), WATCHDOG_MIN_NS,
+                         WATCHDOG_MAX_NS, &policy->watchdog_ns);
+    config_read_int(reader, config_map_find(root, "attempts"), 1, 100, &policy->attempts_max);
+    int32_t check = CHECK_SAMPLE;
+    config_read_choice(reader, config_map_find(root, "check"), check_words, &check);
+    policy->check = (enum check_amount)check;
+    read_codecs(reader, config_map_find(root, "codecs"), policy);
+    read_audio(reader, config_map_find(root, "audio"), policy);
+}
+
+int config_policy_parse(const char *name, const char *text, size_t length, struct policy *out,
+                        struct config_mistakes *mistakes)
+{
+    (void)name;
+    mistakes->count = 0;
+    struct sl_arena arena = {0};
+    struct config_reader reader = {&arena, mistakes};
+    struct policy policy = {
+        .gop_ns = SL_S_TO_NS(2),
+        .segment_ns = SL_S_TO_NS(6),
+        .chunk_ns = SL_S_TO_NS(6),
+        .attempts_max = 5,
+        .check = CHECK_SAMPLE,
+        .watchdog_ns = SL_S_TO_NS(60),
+    };
+    const struct config_node *root = config_tree_build(&reader, text, length);
+    if (root)
+        read_policy(&reader, root, &policy);
+    else if (mistakes->count == 0)
+        config_mistake_add(mistakes, 0, 0, "the file is empty; a policy needs name and codecs");
+    sl_arena_fini(&arena);
+    if (mistakes->count)
+        return SL_EINVAL;
+    *out = policy;
+    return SL_OK;
+}

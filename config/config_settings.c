@@ -1,0 +1,346 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/time.h"
+#include "config/config_read.h"
+
+#define SECRET_BYTES_MIN 16
+#define GIB              (INT64_C(1) << 30)
+
+static const struct config_key root_keys[] = {
+    {"farm", false}, {"daemon", false}, {"agent", false}, {NULL, false}};
+static const struct config_key farm_keys[] = {{"secret_file", false}, {NULL, false}};
+static const struct config_key daemon_keys[] = {
+    {"http", false},     {"wire", false},       {"store", false},
+    {"policies", false}, {"lease", false},      {"retry", false},
+    {"aging", false},    {"upload_max", false}, {NULL, false}};
+static const struct config_key lease_keys[] = {{"timeout", false}, {"renew", false}, {NULL, false}};
+static const struct config_key retry_keys[] = {
+    {"base", false}, {"max", false}, {"attempts", false}, {NULL, false}};
+static const struct config_key aging_keys[] = {
+    {"low", false}, {"normal", false}, {"high", false}, {"urgent", false}, {NULL, false}};
+static const struct config_key agent_keys[] = {
+    {"cpus", false}, {"memory", false},  {"cache", false}, {"objects", false},
+    {"spot", false}, {"give_up", false}, {NULL, false}};
+
+void config_default(struct config *out)
+{
+    *out = (struct config){
+        .daemon =
+            {
+                .http_host = "127.0.0.1",
+                .http_port = 8800,
+                .wire_url = "tcp://127.0.0.1:8801",
+                .lease_timeout_ns = SL_S_TO_NS(12),
+                .renew_interval_ns = SL_S_TO_NS(3),
+                .retry_base_ns = SL_S_TO_NS(2),
+                .retry_max_ns = SL_S_TO_NS(300),
+                .attempts_max = 5,
+                .aging_ns = {[PRIORITY_LOW] = 0,
+                             [PRIORITY_NORMAL] = SL_S_TO_NS(600),
+                             [PRIORITY_HIGH] = SL_S_TO_NS(3600),
+                             [PRIORITY_URGENT] = SL_S_TO_NS(86400)},
+                .upload_bytes_max = 256 * GIB,
+            },
+        .agent =
+            {
+                .cache_bytes_max = 2 * GIB,
+                .give_up_ns = SL_S_TO_NS(600),
+            },
+    };
+}
+
+/* "host:port" or "[v6]:port"; the host without brackets. */
+static bool address_split(const char *text, char *host, size_t host_bytes, int32_t *port)
+{
+    const char *colon = strrchr(text, ':');
+    if (!colon || colon == text || !colon[1])
+        return false;
+    const char *first = text;
+    size_t length = (size_t)(colon - text);
+    if (text[0] == '[') {
+        if (length < 3 || colon[-1] != ']')
+            return false;
+        first++;
+        length -= 2;
+        if (strspn(first, "0123456789abcdefABCDEF:.") != length)
+            return false;
+    } else {
+        static const char letters[] =
+            "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-*";
+        if (strspn(text, letters) != length)
+            return false;
+    }
+    int32_t number = 0;
+    size_t digits = strspn(colon + 1, "0123456789");
+    if (digits > 5 || colon[1 + digits] != '\0' || length >= host_bytes)
+        return false;
+    for (const char *digit = colon + 1; *digit; digit++)
+        number = number * 10 + (*digit - '0');
+    if (number > 65535)
+        return false;
+    memset(host, 0, host_bytes);
+    memcpy(host, first, length);
+    *port = number;
+    return true;
+}
+
+/* A text that must satisfy a form; shown in the mistake. */
+static bool read_formed(const struct config_reader *reader, const struct config_node *node,
+                        char *out, size_t out_bytes, bool (*valid)(const char *text),
+                        const char *expected)
+{
+    char text[CONFIG_URL_BYTES] = "", safe[CONFIG_SAFE_BYTES];
+    if (!node)
+        return true;
+    if (!config_read_text(reader, node, text, sizeof text < out_bytes ? sizeof text : out_bytes))
+        return false;
+    if (!valid(text)) {
+        config_node_mistake(reader, node, "\"%s\"; expected %s", config_text_safe(text, safe),
+                            expected);
+        return false;
+    }
+    memset(out, 0, out_bytes);
+    memcpy(out, text, strlen(text));
+    return true;
+}
+
+static bool path_or_none_is_valid(const char *text)
+{
+    return text[0] == '/' || text[0] == '\0';
+}
+
+static bool http_is_valid(const char *text)
+{
+    char host[64];
+    int32_t port;
+    return address_split(text, host, sizeof host, &port);
+}
+
+static bool wire_is_valid(const char *text)
+{
+    static const char tcp[] = "tcp://", ipc[] = "ipc:///";
+    if (strncmp(text, ipc, strlen(ipc)) == 0)
+        return text[strlen(ipc)] != '\0';
+    return strncmp(text, tcp, strlen(tcp)) == 0 && http_is_valid(text + strlen(tcp));
+}
+
+static bool store_is_valid(const char *text)
+{
+    static const char file[] = "file:///";
+    return text[0] == '\0' || (strncmp(text, file, strlen(file)) == 0 && text[strlen(file)]);
+}
+
+/* ---- the farm's secret ---- */
+
+/* Reads at most one byte more than a secret may have. */
+static ssize_t secret_read(int fd, uint8_t *bytes, size_t most)
+{
+    size_t used = 0;
+    while (used < most) {
+        ssize_t got = read(fd, bytes + used, most - used);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return -1;
+        if (got == 0)
+            break;
+        used += (size_t)got;
+    }
+    return (ssize_t)used;
+}
+
+static void secret_take(const struct config_reader *reader, const struct config_node *node, int fd,
+                        struct config_farm *farm)
+{
+    /* The secret, CR and LF, and one byte that would be too many. */
+    uint8_t bytes[sizeof farm->secret + 3];
+    char safe[CONFIG_SAFE_BYTES];
+    struct stat st;
+    config_text_safe(farm->secret_file, safe);
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+        config_node_mistake(reader, node, "%s is no regular file; it must hold the secret", safe);
+        return;
+    }
+    if (st.st_mode & 077) {
+        config_node_mistake(reader, node,
+                            "%s may be read or written by others (mode %03o); run chmod 600 on it",
+                            safe, (unsigned)st.st_mode & 0777u);
+        return;
+    }
+    ssize_t length = secret_read(fd, bytes, sizeof bytes);
+    if (length < 0) {
+        config_node_mistake(reader, node, "%s: %s", safe, strerror(errno));
+        return;
+    }
+    if (length > 0 && bytes[length - 1] == '\n')
+        length--;
+    if (length > 0 && bytes[length - 1] == '\r')
+        length--;
+    if (length < SECRET_BYTES_MIN || (size_t)length > sizeof farm->secret) {
+        config_node_mistake(
+            reader, node,
+            "%s holds %s than a secret may have; %d to %zu bytes and a newline are valid", safe,
+            length < SECRET_BYTES_MIN ? "fewer bytes" : "more bytes", SECRET_BYTES_MIN,
+            sizeof farm->secret);
+    } else {
+        memcpy(farm->secret, bytes, (size_t)length);
+        farm->secret_bytes = (size_t)length;
+    }
+    explicit_bzero(bytes, sizeof bytes);
+}
+
+static void read_farm(const struct config_reader *reader, const struct config_node *node,
+                      struct config_farm *farm)
+{
+    if (!node || !config_map_check(reader, node, farm_keys))
+        return;
+    const struct config_node *file = config_map_find(node, "secret_file");
+    if (!read_formed(reader, file, farm->secret_file, sizeof farm->secret_file,
+                     path_or_none_is_valid, "an absolute path, or \"\" for none") ||
+        !farm->secret_file[0])
+        return;
+    int fd = open(farm->secret_file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0) {
+        char safe[CONFIG_SAFE_BYTES];
+        config_node_mistake(reader, file,
+                            "%s: %s; it must hold the farm's secret and be readable by this user",
+                            config_text_safe(farm->secret_file, safe), strerror(errno));
+        return;
+    }
+    secret_take(reader, file, fd, farm);
+    close(fd);
+}
+
+/* ---- daemon and agent ---- */
+
+static void read_lease(const struct config_reader *reader, const struct config_node *node,
+                       struct config_daemon *daemon)
+{
+    if (!node || !config_map_check(reader, node, lease_keys))
+        return;
+    const struct config_node *renew = config_map_find(node, "renew");
+    bool timed = config_read_duration(reader, config_map_find(node, "timeout"), SL_S_TO_NS(1),
+                                      SL_S_TO_NS(600), &daemon->lease_timeout_ns);
+    bool renewed = config_read_duration(reader, renew, SL_MS_TO_NS(100), SL_S_TO_NS(300),
+                                        &daemon->renew_interval_ns);
+    if (timed && renewed && daemon->renew_interval_ns * 2 > daemon->lease_timeout_ns)
+        config_node_mistake(
+            reader, renew ? renew : config_map_find(node, "timeout"),
+            "renewing every %g s keeps no lease of %g s; renew at most half of timeout "
+            "would be valid",
+            (double)daemon->renew_interval_ns / 1e9, (double)daemon->lease_timeout_ns / 1e9);
+}
+
+static void read_retry(const struct config_reader *reader, const struct config_node *node,
+                       struct config_daemon *daemon)
+{
+    if (!node || !config_map_check(reader, node, retry_keys))
+        return;
+    const struct config_node *base = config_map_find(node, "base");
+    const struct config_node *max = config_map_find(node, "max");
+    bool based = config_read_duration(reader, base, SL_MS_TO_NS(100), SL_S_TO_NS(3600),
+                                      &daemon->retry_base_ns);
+    bool limited = config_read_duration(reader, max, SL_MS_TO_NS(100), SL_S_TO_NS(86400),
+                                        &daemon->retry_max_ns);
+    if (based && limited && daemon->retry_max_ns < daemon->retry_base_ns)
+        config_node_mistake(reader, max ? max : base,
+                            "max %g s is below base %g s; max of base or more would be valid",
+                            (double)daemon->retry_max_ns / 1e9,
+                            (double)daemon->retry_base_ns / 1e9);
+    config_read_int(reader, config_map_find(node, "attempts"), 1, 100, &daemon->attempts_max);
+}
+
+static void read_aging(const struct config_reader *reader, const struct config_node *node,
+                       struct config_daemon *daemon)
+{
+    if (!node || !config_map_check(reader, node, aging_keys))
+        return;
+    bool good = true;
+    for (int32_t i = 0; i < PRIORITY_COUNT; i++)
+        good &= config_read_duration(reader, config_map_find(node, aging_keys[i].name), 0,
+                                     SL_S_TO_NS(30 * 86400), &daemon->aging_ns[i]);
+    for (int32_t i = 1; good && i < PRIORITY_COUNT; i++)
+        if (daemon->aging_ns[i] < daemon->aging_ns[i - 1]) {
+            const struct config_node *at = config_map_find(node, aging_keys[i].name);
+            config_node_mistake(
+                reader, at ? at : node,
+                "%s has %g s and %s has %g s; a higher priority needs no shorter head "
+                "start",
+                aging_keys[i].name, (double)daemon->aging_ns[i] / 1e9, aging_keys[i - 1].name,
+                (double)daemon->aging_ns[i - 1] / 1e9);
+        }
+}
+
+static void read_daemon(const struct config_reader *reader, const struct config_node *node,
+                        struct config_daemon *daemon)
+{
+    if (!node || !config_map_check(reader, node, daemon_keys))
+        return;
+    char http[80] = "";
+    if (read_formed(reader, config_map_find(node, "http"), http, sizeof http, http_is_valid,
+                    "ADDRESS:PORT, like 127.0.0.1:8800 or [::1]:8800") &&
+        http[0])
+        address_split(http, daemon->http_host, sizeof daemon->http_host, &daemon->http_port);
+    read_formed(reader, config_map_find(node, "wire"), daemon->wire_url, sizeof daemon->wire_url,
+                wire_is_valid, "tcp://ADDRESS:PORT or ipc:///PATH");
+    read_formed(reader, config_map_find(node, "store"), daemon->store_url, sizeof daemon->store_url,
+                store_is_valid, "file:///PATH, or \"\" for the data folder");
+    read_formed(reader, config_map_find(node, "policies"), daemon->policy_dir,
+                sizeof daemon->policy_dir, path_or_none_is_valid,
+                "the absolute path of a folder, or \"\" for none");
+    read_lease(reader, config_map_find(node, "lease"), daemon);
+    read_retry(reader, config_map_find(node, "retry"), daemon);
+    read_aging(reader, config_map_find(node, "aging"), daemon);
+    config_read_bytes(reader, config_map_find(node, "upload_max"), 1 << 20, INT64_C(16) << 40,
+                      &daemon->upload_bytes_max);
+}
+
+static void read_agent(const struct config_reader *reader, const struct config_node *node,
+                       struct config_agent *agent)
+{
+    static const char *const object_words[] = {"auto", "http", NULL};
+    if (!node || !config_map_check(reader, node, agent_keys))
+        return;
+    config_read_int(reader, config_map_find(node, "cpus"), 0, 4096, &agent->cpus);
+    config_read_bytes(reader, config_map_find(node, "memory"), 0, INT64_C(64) << 40,
+                      &agent->memory_bytes);
+    config_read_bytes(reader, config_map_find(node, "cache"), 64 << 20, INT64_C(64) << 40,
+                      &agent->cache_bytes_max);
+    int32_t at = agent->objects_http;
+    if (config_read_choice(reader, config_map_find(node, "objects"), object_words, &at))
+        agent->objects_http = at == 1;
+    config_read_bool(reader, config_map_find(node, "spot"), &agent->spot);
+    config_read_duration(reader, config_map_find(node, "give_up"), SL_S_TO_NS(10),
+                         SL_S_TO_NS(86400), &agent->give_up_ns);
+}
+
+int config_parse(const char *name, const char *text, size_t length, struct config *out,
+                 struct config_mistakes *mistakes)
+{
+    (void)name;
+    mistakes->count = 0;
+    struct sl_arena arena = {0};
+    struct config_reader reader = {&arena, mistakes};
+    struct config config;
+    config_default(&config);
+    const struct config_node *root = config_tree_build(&reader, text, length);
+    if (root && config_map_check(&reader, root, root_keys)) {
+        struct config_farm farm = {0};
+        read_farm(&reader, config_map_find(root, "farm"), &farm);
+        read_daemon(&reader, config_map_find(root, "daemon"), &config.daemon);
+        read_agent(&reader, config_map_find(root, "agent"), &config.agent);
+        config.daemon.farm = farm;
+        config.agent.farm = farm;
+        explicit_bzero(&farm, sizeof farm);
+    }
+    sl_arena_fini(&arena);
+    if (mistakes->count)
+        return SL_EINVAL;
+    *out = config;
+    return SL_OK;
+}
