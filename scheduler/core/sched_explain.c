@@ -1,0 +1,216 @@
+/* Why a task is where it is, in sentences for people. */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/time.h"
+#include "scheduler/core/sched_internal.h"
+
+struct reasons {
+    char (*items)[SL_MESSAGE_BYTES];
+    size_t max;
+    size_t count;
+};
+
+__attribute__((format(printf, 2, 3))) static void say(struct reasons *reasons, const char *fmt, ...)
+{
+    if (reasons->count == reasons->max)
+        return;
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(reasons->items[reasons->count++], SL_MESSAGE_BYTES, fmt, args);
+    va_end(args);
+}
+
+/* "850 ms", "3 s", "4 min", "2 h". */
+static const char *span(int64_t ns, char text[32])
+{
+    if (ns < 0)
+        ns = 0;
+    if (ns < SL_NS_PER_S)
+        snprintf(text, 32, "%" PRId64 " ms", ns / SL_NS_PER_MS);
+    else if (ns < 120 * SL_NS_PER_S)
+        snprintf(text, 32, "%" PRId64 " s", ns / SL_NS_PER_S);
+    else if (ns < 7200 * SL_NS_PER_S)
+        snprintf(text, 32, "%" PRId64 " min", ns / (60 * SL_NS_PER_S));
+    else
+        snprintf(text, 32, "%" PRId64 " h", ns / (3600 * SL_NS_PER_S));
+    return text;
+}
+
+static void say_last_failure(struct reasons *r, const struct sched *s, const struct task *t)
+{
+    if (t->failure == SLOT_NONE)
+        return;
+    const struct sl_failure *failure = &failure_at(s, t->failure)->failure;
+    if (t->state == TASK_DEAD)
+        say(r, "the last failure is %s: %.180s", sl_error_word(failure->code), failure->message);
+    else
+        say(r, "attempt %d of %d failed with %s: %.160s", t->attempts, s->config.attempts_max,
+            sl_error_word(failure->code), failure->message);
+}
+
+static void explain_waiting(struct reasons *r, const struct sched *s, const struct task *t)
+{
+    const struct video *v = video_at(s, t->video);
+    uint32_t open = t->wait_mask & ~v->finished;
+    for (int step = 0; step < STEP_COUNT; step++) {
+        if (!(open & STEP_BIT(step)))
+            continue;
+        int32_t done = v->counts[step][TASK_DONE], total = 0;
+        for (int state = 0; state < TASK_STATE_COUNT; state++)
+            total += v->counts[step][state];
+        if (total)
+            say(r, "waiting for %s: %d of %d done", step_word((enum step)step), done, total);
+        else
+            say(r, "waiting for %s", step_word((enum step)step));
+    }
+}
+
+/* How the live nodes stand to a task, each counted once, by the first thing that is in the way. */
+struct standing {
+    int32_t lost, away, suspect, incapable, too_small, avoided, full, free;
+};
+
+static struct standing standing_of(const struct sched *s, const struct task *t)
+{
+    struct standing st = {0};
+    for (uint32_t i = 0; i < s->node_order.count; i++) {
+        const struct node *n = node_at(s, s->node_order.items[i]);
+        if (!n->live)
+            st.lost++;
+        else if (n->row.drain || n->leaving || n->notice)
+            st.away++;
+        else if (t->needs_codec && !(n->codecs & (UINT32_C(1) << t->codec)))
+            st.incapable++;
+        else if (!match_capable(n, t))
+            st.too_small++;
+        else if (n->suspect_until_ns > s->now_ns)
+            st.suspect++;
+        else if (match_avoided(n, t))
+            st.avoided++;
+        else if (!match_fits(n, t))
+            st.full++;
+        else
+            st.free++;
+    }
+    return st;
+}
+
+static void explain_nodes(struct reasons *r, const struct sched *s, const struct task *t)
+{
+    struct standing st = standing_of(s, t);
+    int32_t ready = st.suspect + st.incapable + st.too_small + st.avoided + st.full + st.free;
+    int32_t capable = st.suspect + st.avoided + st.full + st.free;
+    if (ready == 0) {
+        say(r, "no node is ready: %d lost, %d draining or leaving", st.lost, st.away);
+        return;
+    }
+    if (capable == 0 && st.too_small == 0)
+        say(r, "no node can encode %s: %d %s ready, none has a healthy device for it",
+            codec_word((enum codec)t->codec), ready, ready == 1 ? "node is" : "nodes are");
+    else if (capable == 0)
+        say(r,
+            "no node is large enough: it needs %d millicores, %" PRId64
+            " MiB and %d sessions; start a larger node or give an agent more",
+            t->demand.cpu_millicores, t->demand.memory_bytes >> 20, t->demand.sessions);
+    else if (st.free)
+        say(r, "%d of %d capable nodes %s room for it", st.free, capable,
+            st.free == 1 ? "has" : "have");
+    else
+        say(r,
+            "%d capable %s: %d full, %d suspect after faults, %d avoided because it failed there",
+            capable, capable == 1 ? "node" : "nodes", st.full, st.suspect, st.avoided);
+}
+
+static void explain_queued(struct reasons *r, const struct sched *s, uint32_t slot, int64_t now_ns)
+{
+    const struct task *t = task_at(s, slot);
+    const struct video *v = video_at(s, t->video);
+    const char *priority = priority_word((enum priority)v->priority);
+    char text[32], at[SL_TIME_TEXT_BYTES];
+    span(now_ns - t->since_ns, text);
+    if (t->place == PLACE_HELD) {
+        say(r,
+            "queued %s ago at priority %s; held back because its video has failed: retry the "
+            "video to go on",
+            text, priority);
+        return;
+    }
+    if (t->place == PLACE_BACKOFF) {
+        char left[32];
+        say(r, "backing off until %s, %s from now", sl_time_format(t->not_before_unix_ns, at),
+            span(timer_at(s, TIMER_TASK, slot) - now_ns, left));
+        say_last_failure(r, s, t);
+        return;
+    }
+    uint32_t ahead = queue_ahead(s, slot);
+    say(r, "queued %s ago at priority %s; %u %s ahead", text, priority, ahead,
+        ahead == 1 ? "task is" : "tasks are");
+    explain_nodes(r, s, t);
+    say_last_failure(r, s, t);
+    if (t->losses)
+        say(r, "its node fell silent %d %s while running it", t->losses,
+            t->losses == 1 ? "time" : "times");
+}
+
+static void explain_running(struct reasons *r, const struct sched *s, uint32_t slot, int64_t now_ns)
+{
+    const struct task *t = task_at(s, slot);
+    const struct node *n = node_at(s, t->node);
+    char text[32];
+    if (t->restored)
+        say(r, "was running on %s when the daemon started again; waiting for that node to say so",
+            n->row.name);
+    else if (!t->seen)
+        say(r, "given to %s %s ago; the node has not confirmed it yet", n->row.name,
+            span(now_ns - t->since_ns, text));
+    else
+        say(r, "running on %s for %s", n->row.name, span(now_ns - t->since_ns, text));
+    if (n->live)
+        say(r, "the node was heard %s ago", span(now_ns - n->last_sync_at_ns, text));
+    if (n->row.drain)
+        say(r, "the node is draining: this task finishes there, nothing new starts");
+}
+
+size_t sched_explain(const struct sched *s, struct task_id task, int64_t now_ns,
+                     char (*reasons)[SL_MESSAGE_BYTES], size_t max)
+{
+    struct reasons r = {.items = reasons, .max = max};
+    uint32_t slot = task_find(s, task);
+    if (slot == SLOT_NONE)
+        return 0;
+    const struct task *t = task_at(s, slot);
+    char text[32];
+    switch ((enum task_state)t->state) {
+    case TASK_WAITING:
+        explain_waiting(&r, s, t);
+        break;
+    case TASK_QUEUED:
+        explain_queued(&r, s, slot, now_ns);
+        break;
+    case TASK_RUNNING:
+        explain_running(&r, s, slot, now_ns);
+        break;
+    case TASK_DONE:
+        say(&r, "done, committed under token %" PRIu64 "%s%s", t->token,
+            t->node == SLOT_NONE ? "" : " by ",
+            t->node == SLOT_NONE ? "" : node_at(s, t->node)->row.name);
+        break;
+    case TASK_DEAD:
+        say(&r,
+            "in the dead-letter queue for %s after %d charged attempts and %d silent losses; "
+            "redrive or drop it",
+            span(now_ns - t->since_ns, text), t->attempts, t->losses);
+        say_last_failure(&r, s, t);
+        break;
+    default:
+        say(&r, video_at(s, t->video)->cancelled
+                    ? "cancelled with its video"
+                    : "cancelled; its video stays failed until a retry");
+        say_last_failure(&r, s, t);
+        break;
+    }
+    return r.count;
+}
