@@ -1,0 +1,16 @@
+/* encoders/encoders.h: every encoder back end of the tree, one const struct each.
+ *
+ * The list that a program uses is made in worker/backends.c. A back end whose library or driver is
+ * absent reports no rows; nothing else changes.
+ *
+ * Packets and extradata are in the codec's MP4 form: H.264 with four-byte lengths and avcC.
+ */
+#ifndef SL_ENCODERS_ENCODERS_H
+#define SL_ENCODERS_ENCODERS_H
+
+#include "hal/hal.h"
+
+/* "x264": H.264 on the CPU by libx264 through libavcodec. */
+extern const struct hal_encode_ops x264_encode_ops;
+
+#endif
