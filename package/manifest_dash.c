@@ -1,0 +1,143 @@
+/* Segment names carry the token of the lease that made them, so no template makes them from a number: each is
+ * listed. Times count from the plan's zero, after the edit list, so presentationTimeOffset is 0. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "package/manifest_common.h"
+
+static void xml_put(struct sl_buf *out, const char *text)
+{
+    for (const char *c = text; *c; c++) {
+        if (*c == '&')
+            sl_buf_text(out, "&amp;");
+        else if (*c == '<')
+            sl_buf_text(out, "&lt;");
+        else if (*c == '>')
+            sl_buf_text(out, "&gt;");
+        else if (*c == '"')
+            sl_buf_text(out, "&quot;");
+        else if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            sl_buf_text(out, "_");
+        else
+            sl_buf_append(out, c, 1);
+    }
+}
+
+/* Seconds in ISO 8601, rounded up to milliseconds: no player stops before the last frame. */
+static void duration_put(struct sl_buf *out, const char *name, int64_t us)
+{
+    int64_t ms = (us + 999) / 1000;
+    sl_buf_printf(out, " %s=\"PT%" PRId64 ".%03" PRId64 "S\"", name, ms / 1000, ms % 1000);
+}
+
+static void id_put(struct sl_buf *out, const struct published_rendition *r)
+{
+    sl_buf_printf(out, "%s-", r->audio ? audio_codec_word(r->audio_codec) : codec_word(r->codec));
+    for (const char *c = r->name; *c; c++) {
+        bool plain = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') ||
+                     (*c >= '0' && *c <= '9') || *c == '-' || *c == '.';
+        sl_buf_append(out, plain ? c : "_", 1);
+    }
+}
+
+static void timeline_put(struct sl_buf *out, const struct published_rendition *r)
+{
+    sl_buf_text(out, "          <SegmentTimeline>\n");
+    for (int32_t i = 0; i < r->segment_count;) {
+        int64_t start = manifest_start_ticks(&r->segments[i]);
+        int64_t duration = r->segments[i].end_ticks - start;
+        int32_t more = 0;
+        while (i + more + 1 < r->segment_count &&
+               r->segments[i + more + 1].end_ticks - r->segments[i + more + 1].start_ticks ==
+                   duration)
+            more++;
+        sl_buf_printf(out, "            <S t=\"%" PRId64 "\" d=\"%" PRId64 "\"", start, duration);
+        if (more)
+            sl_buf_printf(out, " r=\"%d\"", more);
+        sl_buf_text(out, "/>\n");
+        i += more + 1;
+    }
+    sl_buf_text(out, "          </SegmentTimeline>\n");
+}
+
+static void representation_put(struct sl_buf *out, const struct published_set *set,
+                               const struct published_rendition *r)
+{
+    int64_t peak, average;
+    manifest_bandwidth(r, &peak, &average);
+    sl_buf_text(out, "      <Representation id=\"");
+    id_put(out, r);
+    sl_buf_printf(out, "\" bandwidth=\"%" PRId64 "\" codecs=\"", peak);
+    xml_put(out, r->codecs);
+    sl_buf_text(out, "\"");
+    if (r->audio) {
+        sl_buf_printf(out, " audioSamplingRate=\"%d\">\n", r->sample_rate_hz);
+        sl_buf_printf(out,
+                      "        <AudioChannelConfiguration schemeIdUri=\"urn:mpeg:dash:23003:3:"
+                      "audio_channel_configuration:2011\" value=\"%d\"/>\n",
+                      r->channels);
+    } else {
+        sl_buf_printf(out, " width=\"%d\" height=\"%d\" sar=\"1:1\"", r->width, r->height);
+        if (set->frame_rate.num > 0 && set->frame_rate.den > 0)
+            sl_buf_printf(out, " frameRate=\"%d/%d\"", set->frame_rate.num, set->frame_rate.den);
+        sl_buf_text(out, ">\n");
+    }
+    sl_buf_printf(out, "        <SegmentList timescale=\"%d\" presentationTimeOffset=\"0\">\n",
+                  r->timescale);
+    sl_buf_text(out, "          <Initialization sourceURL=\"");
+    manifest_uri_put(out, "", r->init_key);
+    sl_buf_text(out, "\"/>\n");
+    timeline_put(out, r);
+    for (int32_t i = 0; i < r->segment_count; i++) {
+        sl_buf_text(out, "          <SegmentURL media=\"");
+        manifest_uri_put(out, "", r->segments[i].key);
+        sl_buf_text(out, "\"/>\n");
+    }
+    sl_buf_text(out, "        </SegmentList>\n      </Representation>\n");
+}
+
+int manifest_dash(const struct published_set *set, struct sl_buf *out, struct sl_failure *why)
+{
+    int rc = manifest_set_check(set, why);
+    if (rc < 0)
+        return rc;
+    int64_t end_us = 0, longest_us = 0;
+    for (int32_t i = 0; i < set->rendition_count; i++) {
+        const struct published_rendition *r = &set->renditions[i];
+        int64_t us = manifest_ticks_us(r->segments[r->segment_count - 1].end_ticks, r->timescale);
+        end_us = us > end_us ? us : end_us;
+        us = manifest_longest_us(r);
+        longest_us = us > longest_us ? us : longest_us;
+    }
+    sl_buf_text(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+                     "<MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" "
+                     "profiles=\"urn:mpeg:dash:profile:isoff-main:2011\" type=\"static\"");
+    duration_put(out, "mediaPresentationDuration", end_us);
+    duration_put(out, "maxSegmentDuration", longest_us);
+    duration_put(out, "minBufferTime", longest_us);
+    sl_buf_text(out, ">\n  <Period id=\"0\" start=\"PT0S\">\n");
+    /* Players switch inside an adaptation set: one for each video codec, one for each audio rendition. */
+    int32_t id = 0;
+    for (int32_t i = 0; i < set->rendition_count;) {
+        const struct published_rendition *r = &set->renditions[i];
+        sl_buf_printf(out,
+                      "    <AdaptationSet id=\"%d\" contentType=\"%s\" mimeType=\"%s/mp4\" "
+                      "segmentAlignment=\"true\" startWithSAP=\"1\"",
+                      id++, r->audio ? "audio" : "video", r->audio ? "audio" : "video");
+        if (r->audio) {
+            sl_buf_text(out, " lang=\"");
+            xml_put(out, manifest_language(r->language));
+            sl_buf_text(out, "\"");
+        }
+        sl_buf_text(out, ">\n");
+        int32_t next = i;
+        do {
+            representation_put(out, set, &set->renditions[next++]);
+        } while (next < set->rendition_count && !r->audio && !set->renditions[next].audio &&
+                 set->renditions[next].codec == r->codec);
+        sl_buf_text(out, "    </AdaptationSet>\n");
+        i = next;
+    }
+    sl_buf_text(out, "  </Period>\n</MPD>\n");
+    return out->failed ? sl_fail(why, SL_ENOMEM, "no memory for the MPD") : SL_OK;
+}
