@@ -1,0 +1,80 @@
+#include "media/media_frame.h"
+
+#include <libavutil/imgutils.h>
+#include <libavutil/intreadwrite.h>
+#include <libavutil/mem.h>
+#include <libavutil/murmur3.h>
+#include <libavutil/pixdesc.h>
+
+static void hash_i64(struct AVMurMur3 *hash, int64_t value)
+{
+    uint8_t bytes[8];
+    AV_WL64(bytes, (uint64_t)value);
+    av_murmur3_update(hash, bytes, sizeof bytes);
+}
+
+uint64_t media_frame_hash(const AVFrame *frame)
+{
+    struct AVMurMur3 *hash = av_murmur3_alloc();
+    if (!hash)
+        return 0;
+    av_murmur3_init(hash);
+    hash_i64(hash, frame->width);
+    hash_i64(hash, frame->height);
+    hash_i64(hash, frame->format);
+    hash_i64(hash, frame->pts);
+    const AVPixFmtDescriptor *shape = av_pix_fmt_desc_get(frame->format);
+    int planes = av_pix_fmt_count_planes(frame->format);
+    for (int plane = 0; shape && plane < planes; plane++) {
+        int bytes = av_image_get_linesize(frame->format, frame->width, plane);
+        bool chroma = plane == 1 || plane == 2;
+        int rows = chroma ? AV_CEIL_RSHIFT(frame->height, shape->log2_chroma_h) : frame->height;
+        const uint8_t *at = frame->data[plane];
+        for (int row = 0; at && row < rows; row++, at += frame->linesize[plane])
+            av_murmur3_update(hash, at, (size_t)bytes);
+    }
+    uint8_t digest[16];
+    av_murmur3_final(hash, digest);
+    av_free(hash);
+    uint64_t value = AV_RL64(digest);
+    return value ? value : 1;
+}
+
+static enum AVPixelFormat format_of(enum hal_layout layout)
+{
+    switch (layout) {
+    case HAL_I420:
+        return AV_PIX_FMT_YUV420P;
+    case HAL_I420_10:
+        return AV_PIX_FMT_YUV420P10LE;
+    case HAL_NV12:
+        return AV_PIX_FMT_NV12;
+    case HAL_P010:
+        return AV_PIX_FMT_P010LE;
+    case HAL_LAYOUT_COUNT:
+        break;
+    }
+    return AV_PIX_FMT_NONE;
+}
+
+void media_frame_view(const AVFrame *frame, enum hal_layout layout, struct hal_frame *out)
+{
+    *out = (struct hal_frame){.layout = layout, .width = frame->width, .height = frame->height};
+    for (int i = 0; i < 3; i++) {
+        out->planes[i] = frame->data[i];
+        out->stride_bytes[i] = (size_t)frame->linesize[i];
+    }
+}
+
+AVFrame *media_frame_make(enum hal_layout layout, int32_t width, int32_t height)
+{
+    AVFrame *frame = av_frame_alloc();
+    if (!frame)
+        return NULL;
+    frame->format = format_of(layout);
+    frame->width = width;
+    frame->height = height;
+    if (av_frame_get_buffer(frame, 0) < 0)
+        av_frame_free(&frame);
+    return frame;
+}

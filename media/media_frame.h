@@ -1,0 +1,25 @@
+/* media/media_frame.h: decoded pictures, as the rest of the worker handles them.
+ *
+ * Owns:    what media_frame_make returns is the caller's (av_frame_free).
+ * Errors:  NULL when there is no memory.
+ * Threads: a frame is one thread's; references to its buffers may be held by others that only read.
+ */
+#ifndef SL_MEDIA_MEDIA_FRAME_H
+#define SL_MEDIA_MEDIA_FRAME_H
+
+#include <libavutil/frame.h>
+#include <stdint.h>
+
+#include "hal/hal.h"
+
+/* A hash of what can be seen: every plane's visible bytes, the size, the format and the time. The same on every
+ * machine; never 0, which means "no frame". */
+uint64_t media_frame_hash(const AVFrame *frame);
+
+/* The picture as encoders take it; points into frame. */
+void media_frame_view(const AVFrame *frame, enum hal_layout layout, struct hal_frame *out);
+
+/* A picture with buffers of its own. */
+AVFrame *media_frame_make(enum hal_layout layout, int32_t width, int32_t height);
+
+#endif

@@ -1,0 +1,337 @@
+#include "media/media_range.h"
+
+#include <libavcodec/avcodec.h>
+#include <stdlib.h>
+
+#include "media/media_frame.h"
+
+/* Packets held while looking for the keyframe at the start behind where a seek landed: a GOP of ten seconds at
+ * 60 Hz. With more the decoder simply starts where the seek landed. */
+#define HELD_MAX       600
+/* How often a seek that landed late is tried again, twice as far back each time, before the source is walked. */
+#define SEEK_TRIES_MAX 5
+
+struct media_range {
+    struct media_range_params params;
+    struct media_input input;
+    struct media_source *source;
+    AVStream *stream;
+    AVCodecContext *decoder;
+    AVPacket *packet;
+    AVFrame *frame;
+    AVPacket *held[HELD_MAX]; /* read while seeking, to be decoded first */
+    int held_first, held_count;
+    int64_t last_pts;
+    bool input_ended;
+    bool done;
+    struct media_range_stats stats;
+};
+
+/* ---- held packets ---- */
+
+static void held_drop(struct media_range *range)
+{
+    for (int i = range->held_first; i < range->held_count; i++)
+        av_packet_free(&range->held[i]);
+    range->held_first = range->held_count = 0;
+}
+
+static int held_push(struct media_range *range, AVPacket *packet)
+{
+    AVPacket *copy = av_packet_alloc();
+    if (!copy)
+        return SL_ENOMEM;
+    av_packet_move_ref(copy, packet);
+    range->held[range->held_count++] = copy;
+    return SL_OK;
+}
+
+static int read_packet(struct media_range *range, struct sl_failure *why)
+{
+    if (range->held_first < range->held_count) {
+        AVPacket **next = &range->held[range->held_first++];
+        av_packet_move_ref(range->packet, *next);
+        av_packet_free(next);
+        return 1;
+    }
+    range->held_first = range->held_count = 0;
+    for (;;) {
+        int got = media_source_read(range->source, range->packet, why);
+        if (got <= 0 || range->packet->stream_index == range->stream->index)
+            return got;
+        av_packet_unref(range->packet);
+    }
+}
+
+/* ---- getting there ---- */
+
+static int open_source(struct media_range *range, struct sl_failure *why)
+{
+    avcodec_free_context(&range->decoder);
+    media_source_close(&range->source);
+    int code = media_source_open(&range->input, &range->source, why);
+    if (code == SL_OK)
+        code = media_source_video(range->source, range->params.video, &range->stream, why);
+    if (code != SL_OK)
+        return code;
+    media_source_only(range->source, range->stream->index);
+    return media_decoder_open(range->stream, &range->decoder, why);
+}
+
+/* Shows the decoder the stream's first packet. What comes of it does not matter. */
+static int prime(struct media_range *range, struct sl_failure *why)
+{
+    int got = read_packet(range, why);
+    if (got <= 0)
+        return got;
+    avcodec_send_packet(range->decoder, range->packet);
+    av_packet_unref(range->packet);
+    avcodec_receive_frame(range->decoder, range->frame);
+    av_frame_unref(range->frame);
+    avcodec_flush_buffers(range->decoder);
+    return 1;
+}
+
+/* Reads to the first key packet and holds it: 1 with its time, 0 when there is none with a time. */
+static int read_key(struct media_range *range, int64_t *out_pts, struct sl_failure *why)
+{
+    for (;;) {
+        int got = read_packet(range, why);
+        if (got <= 0)
+            return got;
+        if (range->packet->flags & AV_PKT_FLAG_KEY)
+            break;
+        av_packet_unref(range->packet);
+    }
+    int64_t pts = range->packet->pts;
+    if (pts == AV_NOPTS_VALUE)
+        pts = range->stream->codecpar->video_delay == 0 ? range->packet->dts : pts;
+    *out_pts = pts;
+    if (held_push(range, range->packet) != SL_OK)
+        return sl_fail(why, SL_ENOMEM, "no memory for a packet");
+    return pts == AV_NOPTS_VALUE ? 0 : 1;
+}
+
+/* Seeks to the last keyframe at or before target: 1 with its time, 0 when the demuxer cannot. */
+static int seek_key(struct media_range *range, int64_t target, int64_t *out_pts,
+                    struct sl_failure *why)
+{
+    int64_t back = 0;
+    int64_t second = av_rescale_q(1, (AVRational){1, 1}, range->stream->time_base);
+    for (int i = 0; i < SEEK_TRIES_MAX; i++) {
+        held_drop(range);
+        if (av_seek_frame(media_source_format(range->source), range->stream->index, target - back,
+                          AVSEEK_FLAG_BACKWARD) < 0)
+            return 0;
+        int got = read_key(range, out_pts, why);
+        if (got < 0)
+            return got;
+        if (got > 0 && *out_pts <= target)
+            return 1;
+        back = back ? back * 2 : (second > 0 ? second : 1);
+    }
+    return 0;
+}
+
+/* From a keyframe before the start, looks for the one at the start and drops what lies between. */
+static int skip_to_start(struct media_range *range, struct sl_failure *why)
+{
+    int64_t start = range->params.start_pts;
+    while (range->held_count < HELD_MAX) {
+        int got = media_source_read(range->source, range->packet, why);
+        if (got < 0)
+            return got;
+        if (got == 0)
+            return SL_OK;
+        if (range->packet->stream_index != range->stream->index) {
+            av_packet_unref(range->packet);
+            continue;
+        }
+        bool found = (range->packet->flags & AV_PKT_FLAG_KEY) && range->packet->pts == start;
+        bool past = range->packet->dts != AV_NOPTS_VALUE && range->packet->dts > start;
+        if (found)
+            held_drop(range);
+        if (held_push(range, range->packet) != SL_OK)
+            return sl_fail(why, SL_ENOMEM, "no memory for a packet");
+        if (found || past)
+            return SL_OK;
+    }
+    return SL_OK;
+}
+
+/* 1: the next packet is a keyframe to start from; 0: walk the source instead. */
+static int seek_range(struct media_range *range, struct sl_failure *why)
+{
+    int got = prime(range, why);
+    if (got <= 0)
+        return got;
+    int64_t start = range->params.start_pts;
+    int64_t at = 0;
+    got = seek_key(range, start, &at, why);
+    if (got <= 0)
+        return got;
+    for (int i = 0; i < range->params.preroll; i++) {
+        int64_t before = at;
+        got = seek_key(range, before - 1, &at, why);
+        if (got < 0)
+            return got;
+        if (got == 0 || at >= before)
+            return 0; /* there is nothing before: the start of the source is the preroll */
+    }
+    if (range->params.preroll == PREROLL_NONE && at < start) {
+        int code = skip_to_start(range, why);
+        if (code != SL_OK)
+            return code;
+    }
+    return 1;
+}
+
+int media_range_open(const struct media_input *input, const struct media_range_params *params,
+                     struct media_range **out, struct sl_failure *why)
+{
+    if (params->start_pts >= params->end_pts)
+        return sl_fail(why, SL_EINVAL, "the range %lld to %lld is empty",
+                       (long long)params->start_pts, (long long)params->end_pts);
+    struct media_range *range = calloc(1, sizeof *range);
+    if (!range)
+        return sl_fail(why, SL_ENOMEM, "no memory for a decoder");
+    range->params = *params;
+    range->input = *input;
+    range->last_pts = INT64_MIN;
+    range->packet = av_packet_alloc();
+    range->frame = av_frame_alloc();
+    int code = range->packet && range->frame ? open_source(range, why)
+                                             : sl_fail(why, SL_ENOMEM, "no memory for a decoder");
+    if (code != SL_OK)
+        goto fail;
+
+    bool whole = params->start_pts <= params->video->first_pts;
+    range->stats.linear = whole || params->preroll >= PREROLL_LINEAR || !params->video->seekable;
+    if (!range->stats.linear) {
+        int got = seek_range(range, why);
+        if (got < 0) {
+            code = got;
+            goto fail;
+        }
+        if (got == 0) {
+            held_drop(range);
+            range->stats.linear = true;
+            code = open_source(range, why);
+            if (code != SL_OK)
+                goto fail;
+        }
+    }
+    *out = range;
+    return SL_OK;
+fail:
+    media_range_close(&range);
+    return code;
+}
+
+/* ---- frames ---- */
+
+static int feed(struct media_range *range, struct sl_failure *why)
+{
+    int got = read_packet(range, why);
+    if (got < 0)
+        return got;
+    if (got == 0) {
+        range->input_ended = true;
+        avcodec_send_packet(range->decoder, NULL);
+        return SL_OK;
+    }
+    int64_t pts = range->packet->pts;
+    int sent = avcodec_send_packet(range->decoder, range->packet);
+    av_packet_unref(range->packet);
+    if (sent == AVERROR(ENOMEM))
+        return sl_fail(why, SL_ENOMEM, "no memory to decode");
+    bool inside =
+        pts != AV_NOPTS_VALUE && pts >= range->params.start_pts && pts < range->params.end_pts;
+    if (sent < 0 && inside)
+        range->stats.errors++;
+    return SL_OK;
+}
+
+static int64_t frame_time(const AVFrame *frame)
+{
+    return frame->pts != AV_NOPTS_VALUE ? frame->pts : frame->best_effort_timestamp;
+}
+
+/* 1: give it out; 0: drop it. */
+static int judge(struct media_range *range, struct sl_failure *why)
+{
+    AVFrame *frame = range->frame;
+    frame->pts = frame_time(frame);
+    if (frame->pts == AV_NOPTS_VALUE)
+        return sl_fail(why, SL_EDECODE,
+                       "a decoded frame carries no presentation time: remux the source into "
+                       "Matroska or MP4");
+    if (frame->pts < range->params.start_pts) {
+        range->stats.frames_dropped++;
+        return 0;
+    }
+    if (frame->pts <= range->last_pts)
+        return sl_fail(
+            why, SL_EDECODE, "the decoder gave the frame at %lld after the one at %lld (1/%d s)",
+            (long long)frame->pts, (long long)range->last_pts, range->stream->time_base.den);
+    range->last_pts = frame->pts;
+    if (frame->pts >= range->params.end_pts) {
+        range->stats.seam_next = media_frame_hash(frame);
+        range->done = true;
+        return 0;
+    }
+    if ((frame->flags & AV_FRAME_FLAG_CORRUPT) || frame->decode_error_flags)
+        range->stats.errors++;
+    if (range->stats.frames == 0)
+        range->stats.seam_first = media_frame_hash(frame);
+    range->stats.frames++;
+    return 1;
+}
+
+int media_range_next(struct media_range *range, AVFrame **out, struct sl_failure *why)
+{
+    av_frame_unref(range->frame);
+    while (!range->done) {
+        int got = avcodec_receive_frame(range->decoder, range->frame);
+        if (got >= 0) {
+            int code = judge(range, why);
+            if (code > 0)
+                *out = range->frame;
+            if (code != 0)
+                return code;
+            av_frame_unref(range->frame);
+        } else if (got == AVERROR(EAGAIN) && !range->input_ended) {
+            int code = feed(range, why);
+            if (code != SL_OK)
+                return code;
+        } else if (got == AVERROR_EOF || (got == AVERROR(EAGAIN) && range->input_ended)) {
+            range->done = true;
+        } else if (got == AVERROR(ENOMEM)) {
+            return sl_fail(why, SL_ENOMEM, "no memory to decode");
+        } else {
+            range->stats.errors++;
+            /* A decoder that refuses even to be drained has nothing more to give. */
+            range->done = range->input_ended;
+        }
+    }
+    return 0;
+}
+
+const struct media_range_stats *media_range_stats(const struct media_range *range)
+{
+    return &range->stats;
+}
+
+void media_range_close(struct media_range **range)
+{
+    struct media_range *r = *range;
+    if (!r)
+        return;
+    held_drop(r);
+    avcodec_free_context(&r->decoder);
+    media_source_close(&r->source);
+    av_packet_free(&r->packet);
+    av_frame_free(&r->frame);
+    free(r);
+    *range = NULL;
+}
