@@ -1,0 +1,332 @@
+/* The fused ladder: one decoder on this thread, one thread per rung behind a ring of frames. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/time.h"
+#include "media/media_range.h"
+#include "worker/jobs.h"
+#include "worker/rung.h"
+
+/* Of so many chunks one is looked at when a policy asks for a sample. */
+#define CHECK_ONE_CHUNK_IN 4
+
+/* ITU-T H.273 */
+enum { H273_BT709 = 1, H273_UNSPECIFIED = 2, H273_BT470BG = 5, H273_SMPTE170M = 6 };
+
+static int64_t ticks_of(const struct job_transcode *job, int64_t pts)
+{
+    const struct rational *base = &job->source.time_base;
+    __int128 scaled = ((__int128)pts - job->origin_pts) * base->num * job->timescale;
+    __int128 half = scaled < 0 ? -(__int128)base->den : base->den;
+    return (int64_t)((2 * scaled + half) / (2 * (__int128)base->den));
+}
+
+/* Players guess what a stream leaves unsaid by its size, and would guess differently for each rung. So the guess is made
+ * once, from the source's size, and said in all of them. */
+static void colour_decide(struct ladder *ladder)
+{
+    const struct media_video *source = &ladder->job->source;
+    bool hd = source->width >= 1280 || source->height > 576;
+    bool pal = source->height == 576 || source->height == 288;
+    int32_t primaries = hd ? H273_BT709 : pal ? H273_BT470BG : H273_SMPTE170M;
+    int32_t guess = hd ? H273_BT709 : H273_SMPTE170M;
+    bool rgb = source->color_matrix == 0;
+    ladder->color_primaries =
+        source->color_primaries == H273_UNSPECIFIED || !source->color_primaries
+            ? primaries
+            : source->color_primaries;
+    ladder->color_transfer = source->color_transfer == H273_UNSPECIFIED || !source->color_transfer
+                                 ? guess
+                                 : source->color_transfer;
+    ladder->color_matrix =
+        source->color_matrix == H273_UNSPECIFIED || rgb ? guess : source->color_matrix;
+}
+
+static uint64_t mix(uint64_t x)
+{
+    x += 0x9e3779b97f4a7c15u;
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+    return x ^ x >> 31;
+}
+
+/* Which segment of which rung is decoded back: with "sample" one, in one chunk of four; chosen by token and segment
+ * number, so that a chunk done twice is not looked at in the same place. */
+static void check_decide(struct ladder *ladder)
+{
+    const struct job_transcode *job = ladder->job;
+    ladder->check_rung = -1;
+    if (job->check == CHECK_ALL) {
+        ladder->check_rung = -2;
+    } else if (job->check == CHECK_SAMPLE) {
+        uint64_t dice = mix(ladder->run->job.token.v + mix((uint64_t)job->segments[0].number));
+        if (dice % CHECK_ONE_CHUNK_IN != 0)
+            return;
+        dice = mix(dice);
+        ladder->check_rung = (int32_t)(dice % (uint64_t)job->rung_count);
+        ladder->check_segment = (int32_t)(mix(dice) % (uint64_t)job->segment_count);
+    }
+}
+
+static int job_judge(const struct job_transcode *job, struct sl_failure *why)
+{
+    if (job->segment_count < 1 || job->rung_count < 1 || job->rung_count > RING_READERS_MAX)
+        return sl_fail(why, SL_EINVAL, "the job has %d segments and %d rungs", job->segment_count,
+                       job->rung_count);
+    if (job->timescale <= 0 || job->gop_ns <= 0 || job->frame_rate.num <= 0 ||
+        job->frame_rate.den <= 0 || job->source.time_base.num <= 0 ||
+        job->source.time_base.den <= 0)
+        return sl_fail(why, SL_EINVAL, "the job has no time scale, GOP length or frame rate");
+    for (int32_t i = 0; i < job->segment_count; i++) {
+        const struct job_segment *segment = &job->segments[i];
+        int64_t from = i ? job->segments[i - 1].end_pts : job->start_pts;
+        if (segment->start_pts != from || segment->end_pts <= segment->start_pts)
+            return sl_fail(why, SL_EINVAL, "segment %d does not follow the one before it",
+                           segment->number);
+    }
+    if (job->segments[job->segment_count - 1].end_pts != job->end_pts)
+        return sl_fail(why, SL_EINVAL, "the segments end before the chunk does");
+    return SL_OK;
+}
+
+/* ---- the decoding side ---- */
+
+struct feeder {
+    struct ladder *ladder;
+    int32_t segment;  /* of the latest frame */
+    int64_t gop_next; /* k of the next forced IDR in it */
+    int64_t last_ticks;
+    int64_t frame_count;
+};
+
+/* The rule of model/job_types.h. */
+static bool wants_idr(struct feeder *feeder, const struct job_segment *segment, int64_t pts)
+{
+    const struct job_transcode *job = feeder->ladder->job;
+    int64_t unit_ns = job->source.time_base.num * SL_NS_PER_S;
+    int64_t since_ns = sl_muldiv_i64(pts - segment->start_pts, unit_ns, job->source.time_base.den);
+    int64_t left_ns = sl_muldiv_i64(segment->end_pts - pts, unit_ns, job->source.time_base.den);
+    if (since_ns / job->gop_ns < feeder->gop_next)
+        return false;
+    feeder->gop_next = since_ns / job->gop_ns + 1;
+    return left_ns * 2 >= job->gop_ns;
+}
+
+static int frame_feed(struct feeder *feeder, AVFrame *frame, struct sl_failure *why)
+{
+    struct ladder *ladder = feeder->ladder;
+    const struct job_transcode *job = ladder->job;
+    bool force_idr = false;
+    int64_t pts = frame->pts;
+    if (feeder->segment < 0 || pts >= job->segments[feeder->segment].end_pts) {
+        int32_t next = feeder->segment + 1;
+        if (next >= job->segment_count || pts != job->segments[next].start_pts)
+            return sl_fail(why, SL_EDECODE,
+                           "the frame at %" PRId64
+                           " (1/%d s) that starts segment %d did not come out "
+                           "of the decoder; the next is at %" PRId64,
+                           next < job->segment_count ? job->segments[next].start_pts : job->end_pts,
+                           job->source.time_base.den,
+                           job->segments[next < job->segment_count ? next : next - 1].number, pts);
+        feeder->segment = next;
+        feeder->gop_next = 1;
+        force_idr = true;
+    } else {
+        force_idr = wants_idr(feeder, &job->segments[feeder->segment], pts);
+    }
+    int64_t ticks = ticks_of(job, pts);
+    if (feeder->frame_count && ticks <= feeder->last_ticks)
+        return sl_fail(why, SL_EMISMATCH, "two frames fall on tick %" PRId64 " of 1/%d s", ticks,
+                       job->timescale);
+    struct ladder_segment *segment = &ladder->segments[feeder->segment];
+    segment->frame_count++;
+    segment->idr_count += force_idr;
+    segment->last_ticks = ticks;
+    feeder->last_ticks = ticks;
+    feeder->frame_count++;
+    return frame_ring_put(&ladder->ring, frame, ticks, feeder->segment, force_idr);
+}
+
+/* Frames missing where the decoder complained are lost frames, not a wrong prediction of the index. */
+static int counts_judge(const struct feeder *feeder, const struct media_range_stats *stats,
+                        struct sl_failure *why)
+{
+    const struct job_transcode *job = feeder->ladder->job;
+    if (feeder->segment != job->segment_count - 1)
+        return sl_fail(why, SL_EDECODE, "the source ended in segment %d, before segment %d",
+                       feeder->segment < 0 ? job->segments[0].number
+                                           : job->segments[feeder->segment].number,
+                       job->segments[job->segment_count - 1].number);
+    int64_t expected = 0;
+    for (int32_t i = 0; i < job->segment_count; i++)
+        expected += job->segments[i].frame_count;
+    if (feeder->frame_count < expected && stats->errors > 0)
+        return sl_fail(why, SL_EDECODE,
+                       "%" PRId64 " of %" PRId64 " frames from %" PRId64
+                       " on are lost: the decoder "
+                       "refused or lost %" PRId64 " packets",
+                       expected - feeder->frame_count, expected, job->start_pts, stats->errors);
+    return SL_OK;
+}
+
+static int feed_all(struct ladder *ladder, struct media_range *range, AVFrame *frame,
+                    struct feeder *feeder, struct sl_failure *why)
+{
+    int got = 1;
+    while (got > 0) {
+        int code = frame_feed(feeder, frame, why);
+        if (code != SL_OK)
+            return code;
+        got = media_range_next(range, &frame, why);
+    }
+    if (got < 0)
+        return got;
+    int code = counts_judge(feeder, media_range_stats(range), why);
+    if (code == SL_OK)
+        frame_ring_end(&ladder->ring);
+    return code;
+}
+
+/* ---- the ladder ---- */
+
+static int device_choose(struct worker_run *run, const struct job_transcode *job,
+                         struct hal_device **out, struct sl_failure *why)
+{
+    for (int32_t i = 0; i < run->device_count; i++)
+        if (strcmp(run->devices[i].device_id, run->job.device_id) == 0) {
+            *out = &run->devices[i];
+            return SL_OK;
+        }
+    if (run->job.device_id[0])
+        return sl_fail(why, SL_EDEVICELOST, "the device %s is not on this node any more",
+                       run->job.device_id);
+    int chosen = hal_choose(run->devices, run->device_count, job->rungs[0].codec,
+                            job->rungs[0].encoder, why);
+    if (chosen < 0)
+        return chosen;
+    *out = &run->devices[chosen];
+    return SL_OK;
+}
+
+static int ladder_run(struct ladder *ladder, struct rung *rungs, struct media_range *range,
+                      AVFrame *first, struct sl_failure *why)
+{
+    struct worker_run *run = ladder->run;
+    const struct job_transcode *job = ladder->job;
+    struct report_rendition *renditions =
+        sl_arena_array(&run->arena, (size_t)job->rung_count, sizeof *renditions);
+    if (!renditions)
+        return sl_fail(why, SL_ENOMEM, "no memory for a report");
+    struct hal_device *device = NULL;
+    int64_t opening_ns = run_thread_cpu_ns();
+    int code = device_choose(run, job, &device, why);
+    for (int i = 0; code == SL_OK && i < job->rung_count; i++)
+        code = rung_open(&rungs[i], ladder, i, device, &renditions[i], why);
+    if (code != SL_OK)
+        return code;
+    opening_ns = run_thread_cpu_ns() - opening_ns;
+    for (int i = 0; i < job->rung_count; i++) {
+        if (pthread_create(&rungs[i].thread, NULL, rung_run, &rungs[i]) != 0) {
+            frame_ring_abort(&ladder->ring);
+            code = sl_fail(why, SL_ENOMEM, "no thread for rung %s", job->rungs[i].name);
+            break;
+        }
+        rungs[i].started = true;
+    }
+    struct feeder feeder = {.ladder = ladder, .segment = -1};
+    if (code == SL_OK)
+        code = feed_all(ladder, range, first, &feeder, why);
+    if (code != SL_OK)
+        frame_ring_abort(&ladder->ring);
+    for (int i = 0; i < job->rung_count; i++)
+        if (rungs[i].started)
+            pthread_join(rungs[i].thread, NULL);
+    /* A rung's failure comes before the decoder's, which was only woken by it. */
+    if (ladder->failure.code != SL_OK) {
+        *why = ladder->failure;
+        return ladder->failure.code;
+    }
+    if (code != SL_OK)
+        return code;
+    run->report.renditions = renditions;
+    run->report.rendition_count = job->rung_count;
+    memcpy(run->report.device_id, device->device_id, sizeof run->report.device_id);
+    struct report_transcode *report = &run->report.transcode;
+    report->frame_count = feeder.frame_count;
+    report->encode_cpu_ns = opening_ns;
+    report->decode_cpu_ns = -opening_ns; /* of the same thread; the rest is added at the end */
+    for (int i = 0; i < job->rung_count; i++) {
+        report->scale_cpu_ns += rungs[i].scale_cpu_ns;
+        report->encode_cpu_ns += rungs[i].encode_cpu_ns;
+    }
+    return SL_OK;
+}
+
+static int ladder_prepare(struct ladder *ladder, struct sl_failure *why)
+{
+    const struct job_transcode *job = ladder->job;
+    ladder->segments =
+        sl_arena_array(&ladder->run->arena, (size_t)job->segment_count, sizeof *ladder->segments);
+    if (!ladder->segments || frame_ring_init(&ladder->ring, job->rung_count) != SL_OK)
+        return sl_fail(why, SL_ENOMEM, "no memory for %d segments", job->segment_count);
+    for (int32_t i = 0; i < job->segment_count; i++) {
+        ladder->segments[i].start_ticks = ticks_of(job, job->segments[i].start_pts);
+        ladder->segments[i].end_ticks = ticks_of(job, job->segments[i].end_pts);
+        ladder->frame_total += (int64_t)job->segments[i].frame_count * job->rung_count;
+    }
+    pthread_mutex_init(&ladder->lock, NULL);
+    colour_decide(ladder);
+    check_decide(ladder);
+    return SL_OK;
+}
+
+int job_transcode(struct worker_run *run, struct sl_failure *why)
+{
+    const struct job_transcode *job = &run->job.transcode;
+    int64_t decode_from_ns = run_thread_cpu_ns();
+    int code = job_judge(job, why);
+    struct media_input input;
+    if (code == SL_OK)
+        code = run_input(run, 0, &input, why);
+    if (code != SL_OK)
+        return code;
+    struct ladder ladder = {.run = run, .job = job};
+    struct rung rungs[POLICY_RUNGS_MAX] = {0};
+    struct media_range *range = NULL;
+    struct media_range_params params = {
+        .video = &job->source,
+        .start_pts = job->start_pts,
+        .end_pts = job->end_pts,
+        .preroll = job->preroll,
+    };
+    code = media_range_open(&input, &params, &range, why);
+    AVFrame *first = NULL;
+    if (code == SL_OK) {
+        run_first_work(run);
+        int got = media_range_next(range, &first, why);
+        code = got > 0 ? SL_OK
+               : got < 0
+                   ? got
+                   : sl_fail(why, SL_EDECODE, "no frame of the chunk from %" PRId64 " decodes",
+                             job->start_pts);
+    }
+    if (code == SL_OK)
+        code = ladder_prepare(&ladder, why);
+    if (code == SL_OK)
+        code = ladder_run(&ladder, rungs, range, first, why);
+    if (code == SL_OK) {
+        const struct media_range_stats *stats = media_range_stats(range);
+        run->report.transcode.seam_first = stats->seam_first;
+        run->report.transcode.seam_next = job->last_chunk ? 0 : stats->seam_next;
+        run->report.transcode.decode_cpu_ns += run_thread_cpu_ns() - decode_from_ns;
+        if (stats->errors)
+            sl_warn(&run->about, "the decoder complained %" PRId64 " times, and all frames came",
+                    stats->errors);
+    }
+    for (int i = 0; i < job->rung_count; i++)
+        rung_close(&rungs[i]);
+    frame_ring_fini(&ladder.ring);
+    media_range_close(&range);
+    return code;
+}

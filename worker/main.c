@@ -1,0 +1,141 @@
+/* sluice-worker: does one lease's work. The agent starts it ahead of time, hands it one job over a socket, and
+ * starts another when it is gone. It is the only program of the farm that opens media. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "media/media_log.h"
+#include "worker/backends.h"
+#include "worker/probe_devices.h"
+#include "worker/run.h"
+#include "worker/warm.h"
+
+#define EXIT_USAGE 2
+
+static const char usage[] =
+    "usage: sluice-worker [--control-fd N] [--probe-devices] [--version] [--help]\n"
+    "\n"
+    "The agent starts this program and talks to it over a socket at descriptor 3; it does one "
+    "lease's\n"
+    "work and ends. By hand only these are of use:\n"
+    "  --probe-devices   print the devices of this machine as JSON\n"
+    "  --version         print the version\n"
+    "  --help            print this\n";
+
+static bool is_socket(int fd)
+{
+    int type;
+    socklen_t length = sizeof type;
+    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0;
+}
+
+static int serve(int socket)
+{
+    struct hal_device devices[RUN_DEVICES_MAX] = {0};
+    struct sl_failure why = {0};
+    int32_t device_count = 0;
+    int code = hal_probe(&worker_backends, devices, RUN_DEVICES_MAX, &device_count, &why);
+    if (code != SL_OK) {
+        sl_error(NULL, "the devices cannot be found out: %s",
+                 why.message[0] ? why.message : sl_error_text(code));
+        return 1;
+    }
+    worker_warm(&worker_backends, devices, device_count);
+    struct worker_link *link = NULL;
+    code = worker_link_open(socket, &link);
+    if (code == SL_OK)
+        code = worker_link_send(link, CONTROL_READY, NULL, 0);
+    if (code != SL_OK) {
+        sl_error(NULL, "the agent cannot be reached over descriptor %d: %s", socket,
+                 sl_error_text(code));
+        return 1;
+    }
+    struct control_frame frame = {0};
+    code = worker_link_take(link, &frame);
+    static struct worker_run run;
+    run.link = link;
+    run.backends = &worker_backends;
+    run.devices = devices;
+    run.device_count = device_count;
+    code = run_open(&run, &frame, &why);
+    if (code == SL_OK) {
+        code = run_finish(&run);
+    } else {
+        sl_warn(NULL, "%s", why.message);
+        worker_link_finish(link);
+        worker_link_failed(link, &why);
+    }
+    run_close(&run);
+    control_frame_fini(&frame);
+    /* The reader thread may sit in a read; nothing it holds matters any more. */
+    fflush(NULL);
+    _exit(code == SL_OK ? 0 : 1);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"control-fd", required_argument, NULL, 'c'},
+        {"probe-devices", no_argument, NULL, 'p'},
+        {"version", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},
+        {0},
+    };
+    int control_fd = CONTROL_FD;
+    bool probe = false;
+    sl_log_open("sluice-worker");
+    for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
+        char *end;
+        switch (option) {
+        case 'c':
+            errno = 0;
+            long fd = strtol(optarg, &end, 10);
+            if (errno || *end || end == optarg || fd < 0 || fd > 1000000) {
+                fprintf(stderr,
+                        "sluice-worker: --control-fd takes a descriptor's number, not '%s'\n",
+                        optarg);
+                return EXIT_USAGE;
+            }
+            control_fd = (int)fd;
+            break;
+        case 'p':
+            probe = true;
+            break;
+        case 'v':
+            printf("sluice-worker %s\n", SLUICE_VERSION);
+            return 0;
+        case 'h':
+            fputs(usage, stdout);
+            return 0;
+        default:
+            fputs(usage, stderr);
+            return EXIT_USAGE;
+        }
+    }
+    if (optind < argc) {
+        fprintf(stderr, "sluice-worker: '%s' is not expected here\n%s", argv[optind], usage);
+        return EXIT_USAGE;
+    }
+    signal(SIGPIPE, SIG_IGN);
+    media_log_start();
+    if (probe)
+        return probe_devices(is_socket(control_fd) ? control_fd : -1);
+    if (!is_socket(control_fd)) {
+        fprintf(
+            stderr,
+            "sluice-worker: descriptor %d is no socket: this program is started by sluice-agent "
+            "and "
+            "does one lease's work; to encode a video use 'sluice submit', to see this machine's "
+            "devices 'sluice-worker --probe-devices'\n",
+            control_fd);
+        return EXIT_USAGE;
+    }
+    return serve(control_fd);
+}

@@ -1,0 +1,98 @@
+#include "worker/probe_devices.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "wire/wire_control.h"
+#include "worker/backends.h"
+
+static void text_put(struct sl_buf *out, const char *name, const char *value)
+{
+    sl_buf_printf(out, "\"%s\": ", name);
+    sl_buf_json_string(out, value, strlen(value));
+    sl_buf_text(out, ", ");
+}
+
+static void rows_put(struct sl_buf *out, const struct hal_device *device)
+{
+    sl_buf_text(out, "\"encoders\": [");
+    bool first = true;
+    for (int32_t i = 0; i < device->row_count; i++) {
+        const struct hal_row *row = &device->rows[i];
+        if (row->direction != HAL_ENCODE)
+            continue;
+        sl_buf_text(out, first ? "{" : ", {");
+        first = false;
+        text_put(out, "encoder", row->encoder);
+        text_put(out, "codec", codec_word(row->codec));
+        sl_buf_printf(
+            out,
+            "\"width_max\": %d, \"height_max\": %d, \"ten_bit\": %s, \"mpix_per_s\": %" PRId64 "}",
+            row->width_max, row->height_max,
+            row->layouts & (1u << HAL_I420_10 | 1u << HAL_P010) ? "true" : "false",
+            row->mpix_per_s);
+    }
+    sl_buf_text(out, "]");
+}
+
+/* The shape of docs/architecture.md's devices, with what each can encode beside it. */
+static void device_put(struct sl_buf *out, const struct hal_device *device)
+{
+    struct device_row row;
+    hal_device_report(device, &row);
+    sl_buf_text(out, "{");
+    text_put(out, "device_id", row.device_id);
+    text_put(out, "kind", device_kind_word(row.kind));
+    text_put(out, "name", row.name);
+    text_put(out, "health", device_health_word(row.health));
+    if (row.health_reason[0])
+        text_put(out, "health_reason", row.health_reason);
+    sl_buf_text(out, "\"encodes\": [");
+    bool first = true;
+    for (int codec = 0; codec < CODEC_COUNT; codec++)
+        if (row.encodes & 1u << codec) {
+            sl_buf_printf(out, "%s\"%s\"", first ? "" : ", ", codec_word((enum codec)codec));
+            first = false;
+        }
+    sl_buf_printf(out, "], \"sessions_in_use\": %d, \"session_limit\": %d, ", row.sessions_in_use,
+                  row.session_limit);
+    text_put(out, "driver", device->driver);
+    sl_buf_printf(out, "\"cpus\": %d, \"memory_bytes\": %" PRId64 ", ", device->cpus,
+                  device->memory_bytes);
+    rows_put(out, device);
+    sl_buf_text(out, "}");
+}
+
+int probe_devices(int socket)
+{
+    struct hal_device devices[NODE_DEVICES_MAX] = {0};
+    struct device_row rows[NODE_DEVICES_MAX] = {0};
+    struct sl_failure why = {0};
+    int32_t count = 0;
+    int code = hal_probe(&worker_backends, devices, NODE_DEVICES_MAX, &count, &why);
+    if (code != SL_OK) {
+        sl_error(NULL, "the devices cannot be found out: %s",
+                 why.message[0] ? why.message : sl_error_text(code));
+        return 1;
+    }
+    if (socket >= 0) {
+        for (int32_t i = 0; i < count; i++)
+            hal_device_report(&devices[i], &rows[i]);
+        return control_devices_send(socket, rows, count) == SL_OK ? 0 : 1;
+    }
+    struct sl_buf out = {0};
+    sl_buf_text(&out, "{\"devices\": [");
+    for (int32_t i = 0; i < count; i++) {
+        if (i)
+            sl_buf_text(&out, ", ");
+        device_put(&out, &devices[i]);
+    }
+    sl_buf_text(&out, "]}\n");
+    bool written =
+        !out.failed && fwrite(out.data, 1, out.length, stdout) == out.length && fflush(stdout) == 0;
+    sl_buf_fini(&out);
+    return written ? 0 : 1;
+}

@@ -1,0 +1,81 @@
+/* worker/rung.h: one rung of a fused ladder: scale, encode, cut into segments, write.
+ *
+ * Invariants
+ *   1. A segment starts with the IDR at its planned start, and no other packet before the next such IDR belongs elsewhere.
+ *   2. A segment is written when the encoder has given as many packets for it as the decoder gave frames.
+ *   3. The init segment depends on the rung's parameters alone, never on pictures.
+ *
+ * Owns:    the session, the scaler, the writer and one scaled picture.
+ * Threads: open and close on the main thread, run on the rung's own.
+ * Errors:  the first failure of any rung stops all of them (struct ladder).
+ */
+#ifndef SL_WORKER_RUNG_H
+#define SL_WORKER_RUNG_H
+
+#include <stdatomic.h>
+
+#include "cpu/cpu_scale.h"
+#include "package/cmaf.h"
+#include "worker/frame_ring.h"
+#include "worker/run.h"
+
+/* What the decoder knows of a segment. Written before the first frame of the next one enters the ring. */
+struct ladder_segment {
+    int64_t start_ticks;
+    int64_t end_ticks;
+    int64_t last_ticks;
+    int32_t frame_count;
+    int32_t idr_count;
+};
+
+/* What the rungs of one job share. */
+struct ladder {
+    struct worker_run *run;
+    const struct job_transcode *job;
+    struct frame_ring ring;
+    struct ladder_segment *segments; /* one per segment of the job */
+    int64_t frame_total;             /* predicted, over all rungs */
+    atomic_int_fast64_t frames_done; /* encoded, over all rungs */
+    int32_t check_rung;              /* whose segment is decoded back; -1: none, -2: all of all */
+    int32_t check_segment;
+    int32_t color_primaries, color_transfer, color_matrix; /* of every rung */
+    pthread_mutex_t lock;
+    struct sl_failure failure; /* the first */
+};
+
+struct rung {
+    struct ladder *ladder;
+    const struct plan_rung *plan;
+    int index;
+    pthread_t thread;
+    bool started;
+    struct hal_session *session;
+    struct cmaf_writer *cmaf;
+    struct cpu_scale *scale;
+    bool scale_is_copy;
+    AVFrame *scaled;
+    struct sl_buf init;
+    struct report_rendition *rendition;
+    /* The segment being collected. */
+    int32_t segment; /* index in the job's segments; -1 before the first */
+    struct sl_buf bytes;
+    struct cmaf_packet *packets;
+    size_t *offsets; /* of the packets in bytes */
+    size_t packet_count, packet_room;
+    int32_t idr_count;
+    struct sl_buf out;
+    int64_t scale_cpu_ns;
+    int64_t encode_cpu_ns;
+};
+
+/* Opens session and writer and makes the init segment. device: to encode on. */
+int rung_open(struct rung *rung, struct ladder *ladder, int index, struct hal_device *device,
+              struct report_rendition *rendition, struct sl_failure *why);
+/* Encodes what comes out of the ring until its end. For pthread_create. */
+void *rung_run(void *rung);
+void rung_close(struct rung *rung);
+
+/* Notes the first failure and stops the others. Returns code. */
+int ladder_fail(struct ladder *ladder, const struct sl_failure *why);
+
+#endif

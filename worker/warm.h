@@ -1,0 +1,13 @@
+/* worker/warm.h: what costs time once per process, done before there is a job.
+ *
+ * Pages of the libraries are touched and an encoder is run for a few small frames, so that its tables are filled.
+ * Failing to warm up is no error: the job will say what is wrong.
+ */
+#ifndef SL_WORKER_WARM_H
+#define SL_WORKER_WARM_H
+
+#include "hal/hal.h"
+
+void worker_warm(const struct hal_backends *backends, struct hal_device *devices, int32_t count);
+
+#endif
