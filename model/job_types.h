@@ -80,6 +80,7 @@ struct job_sample {
 /* Input 0 is the published set, input 1 the master playlist, input 2 the MPD, 3 … the media
  * playlists in the set's order; the samples' inputs follow. */
 struct job_verify {
+    struct lease_token package_token; /* in the names of the playlists */
     struct job_sample *samples;
     int32_t sample_count;
 };

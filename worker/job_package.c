@@ -5,8 +5,8 @@
 #include "wire/wire_codec.h"
 #include "worker/jobs.h"
 
-static int playlist_name(const struct published_rendition *rendition, char out[JOB_NAME_BYTES],
-                         struct sl_failure *why)
+int job_playlist_name(const struct published_rendition *rendition, char out[JOB_NAME_BYTES],
+                      struct sl_failure *why)
 {
     const char *folder = rendition->audio ? "audio" : codec_word(rendition->codec);
     int n = snprintf(out, JOB_NAME_BYTES, "%s/%s/playlist.m3u8", folder, rendition->name);
@@ -24,7 +24,7 @@ static int playlists_write(struct worker_run *run, struct published_set *set, st
         struct published_rendition *rendition = &set->renditions[i];
         char name[JOB_NAME_BYTES];
         int32_t output;
-        code = playlist_name(rendition, name, why);
+        code = job_playlist_name(rendition, name, why);
         if (code == SL_OK && run_output_key(name, run->job.token, rendition->playlist_key) != SL_OK)
             code = sl_fail(why, SL_ELIMIT, "the name of rendition %s is too long", rendition->name);
         sl_buf_reset(text);

@@ -6,9 +6,9 @@
 
 #include "base/time.h"
 #include "media/media_check.h"
+#include "package/manifest_read.h"
 #include "wire/wire_codec.h"
 #include "worker/jobs.h"
-#include "worker/manifest_check.h"
 
 #define DURATION_SLACK_NS SL_MS_TO_NS(500)
 #define DRIFT_MAX_NS      SL_MS_TO_NS(50)
@@ -99,23 +99,40 @@ static int rendition_judge(const struct published_set *set, int32_t at, int64_t 
     return SL_OK;
 }
 
+/* The set was made before its playlists were; they are named by the lease that packaged it. */
+static int playlists_name(struct published_set *set, struct lease_token package,
+                          struct sl_failure *why)
+{
+    for (int32_t i = 0; i < set->rendition_count; i++) {
+        struct published_rendition *r = &set->renditions[i];
+        char name[JOB_NAME_BYTES];
+        int code = job_playlist_name(r, name, why);
+        if (code == SL_OK && run_output_key(name, package, r->playlist_key) != SL_OK)
+            code = sl_fail(why, SL_ELIMIT, "the name of rendition %s is too long", r->name);
+        if (code != SL_OK)
+            return code;
+    }
+    return SL_OK;
+}
+
 static int manifests_judge(struct worker_run *run, const struct published_set *set,
                            struct sl_failure *why)
 {
     struct sl_buf text = {0};
     int code = run_input_whole(run, 1, &text, why);
     if (code == SL_OK)
-        code = manifest_check_master(set, &text, why);
+        code = manifest_master_check(set, (const char *)text.data, text.length, why);
     sl_buf_reset(&text);
     if (code == SL_OK)
         code = run_input_whole(run, 2, &text, why);
     if (code == SL_OK)
-        code = manifest_check_mpd(set, &text, why);
+        code = manifest_dash_check(set, (const char *)text.data, text.length, why);
     for (int32_t i = 0; code == SL_OK && i < set->rendition_count; i++) {
         sl_buf_reset(&text);
         code = run_input_whole(run, PLAYLIST_INPUT + i, &text, why);
         if (code == SL_OK)
-            code = manifest_check_media(set, i, &text, why);
+            code = manifest_hls_check(set, i, set->renditions[i].playlist_key,
+                                      (const char *)text.data, text.length, why);
     }
     sl_buf_fini(&text);
     return code;
@@ -168,7 +185,7 @@ int job_verify(struct worker_run *run, struct sl_failure *why)
     const struct job_verify *job = &run->job.verify;
     struct report_verify *report = &run->report.verify;
     struct sl_buf bytes = {0};
-    struct published_set set;
+    struct published_set set = {0};
     int code = run_input_whole(run, 0, &bytes, why);
     run_first_work(run);
     if (code == SL_OK)
@@ -178,6 +195,8 @@ int job_verify(struct worker_run *run, struct sl_failure *why)
         code = sl_fail(why, SL_EVERIFY, "the published set has no rendition");
     for (int32_t i = 0; code == SL_OK && i < set.rendition_count; i++)
         code = rendition_judge(&set, i, &report->av_drift_ns, why);
+    if (code == SL_OK)
+        code = playlists_name(&set, job->package_token, why);
     if (code == SL_OK)
         code = manifests_judge(run, &set, why);
     for (int32_t i = 0; code == SL_OK && i < job->sample_count; i++) {

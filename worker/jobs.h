@@ -5,6 +5,7 @@
 #ifndef SL_WORKER_JOBS_H
 #define SL_WORKER_JOBS_H
 
+#include "model/published_types.h"
 #include "worker/run.h"
 
 int job_probe(struct worker_run *run, struct sl_failure *why);
@@ -12,5 +13,9 @@ int job_transcode(struct worker_run *run, struct sl_failure *why);
 int job_audio(struct worker_run *run, struct sl_failure *why);
 int job_package(struct worker_run *run, struct sl_failure *why);
 int job_verify(struct worker_run *run, struct sl_failure *why);
+
+/* The name under which package writes a rendition's media playlist, and verify looks for it. */
+int job_playlist_name(const struct published_rendition *rendition, char out[JOB_NAME_BYTES],
+                      struct sl_failure *why);
 
 #endif

@@ -458,7 +458,7 @@ void kit_video_verify(struct kit_video *video, struct kit_result *out)
     inputs[count++] = video->package.outputs[video->package.report.package.mpd_output].file;
     for (int32_t i = 0; i < set->rendition_count; i++)
         inputs[count++] = video->package.outputs[i].file; /* playlists are written first */
-    struct job job = {.step = STEP_VERIFY};
+    struct job job = {.step = STEP_VERIFY, .verify.package_token.v = 300};
     job_sign(&job, 400);
     assert_int_equal(
         plan_verify_samples(set, 5, &video->arena, &job.verify.samples, &job.verify.sample_count),
