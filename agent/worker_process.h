@@ -1,0 +1,57 @@
+/* agent/worker_process.h: one sluice-worker: started, watched, ended, its costs known.
+ *
+ * A worker gets descriptors 0 (/dev/null), 1 and 2 (standard error, where its log lines go) and CONTROL_FD,
+ * nothing else; a process group of its own; and only the variables of the environment that are named in the
+ * source. It ends by itself when its end of the socket closes, so none outlives its agent.
+ *
+ * Owns:    the process until worker_process_reap, and the agent's end of the socket.
+ * Threads: one at a time per worker.
+ */
+#ifndef SL_AGENT_WORKER_PROCESS_H
+#define SL_AGENT_WORKER_PROCESS_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "model/device_types.h"
+
+/* A worker is up, or has probed its devices, within this. */
+#define WORKER_START_NS SL_S_TO_NS(30)
+/* A last word was said and the process is still there: it is killed. */
+#define WORKER_EXIT_NS  SL_S_TO_NS(5)
+
+struct worker_process {
+    pid_t pid;
+    int socket;
+    int64_t cpu_before_ns; /* spent before it got a job */
+};
+
+struct worker_costs {
+    int64_t cpu_ns; /* user and system, since worker_process_mark */
+    int64_t memory_max_bytes;
+    int exit_code; /* or -1 */
+    int signal;    /* or 0 */
+};
+
+/* argument NULL: one that waits for a job. */
+int worker_process_start(const char *program, const char *argument, struct worker_process *out,
+                         struct sl_failure *why);
+/* Waits for its READY. */
+int worker_process_ready(struct worker_process *worker, struct sl_failure *why);
+/* From here on its CPU time counts. */
+void worker_process_mark(struct worker_process *worker);
+/* Ends its whole process group. */
+void worker_process_kill(const struct worker_process *worker);
+/* Closes the socket and waits for the process; kills it after patience_ns (0: at once). */
+void worker_process_reap(struct worker_process *worker, int64_t patience_ns,
+                         struct worker_costs *out);
+
+/* Says in words how it ended, as the failure of its lease: SL_ECRASH, SL_EWORKER. */
+int worker_process_explain(const struct worker_costs *costs, struct sl_failure *out);
+
+/* Runs the worker with --probe-devices. */
+int worker_process_probe(const char *program, struct device_row *rows, int32_t max, int32_t *count,
+                         struct sl_failure *why);
+
+#endif

@@ -1,0 +1,216 @@
+/* A worker that does what the job's device_id says, so that an agent's handling of each end can be seen.
+ * A scenario is a word, or a word and a number: "succeed", "slow:500". */
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <openssl/evp.h>
+
+#include "wire/wire_codec.h"
+#include "wire/wire_control.h"
+
+static void die(const char *what)
+{
+    fprintf(stderr, "fake worker: %s\n", what);
+    _exit(9);
+}
+
+static struct report_output outputs[256];
+static int32_t output_count;
+
+static void hash(const void *bytes, size_t length, uint8_t out[SHA256_BYTES])
+{
+    size_t n = SHA256_BYTES;
+    if (!EVP_Q_digest(NULL, "SHA256", NULL, bytes, length, out, &n))
+        die("no SHA-256");
+}
+
+/* Writes one output; wrong_bytes and wrong_hash make it lie about it. */
+static void output_write(const char *name, const void *bytes, size_t length, int64_t wrong_bytes,
+                         int wrong_hash)
+{
+    struct control_frame frame = {0};
+    if (control_send(CONTROL_FD, CONTROL_OPEN, name, strlen(name), NULL, 0) ||
+        control_receive(CONTROL_FD, &frame, -1) || frame.kind != CONTROL_OUTPUT ||
+        frame.fd_count != 1)
+        die("no file came");
+    uint32_t number;
+    memcpy(&number, frame.body.data, sizeof number);
+    if (write(frame.fds[0], bytes, length) != (ssize_t)length)
+        die("cannot write");
+    close(frame.fds[0]);
+    control_frame_fini(&frame);
+    struct report_output *output = &outputs[output_count++];
+    snprintf(output->name, sizeof output->name, "%s", name);
+    output->bytes = (int64_t)length + wrong_bytes;
+    hash(bytes, length, output->sha256);
+    output->sha256[0] ^= (uint8_t)wrong_hash;
+    if (control_closed_send(CONTROL_FD, le32toh(number), output->bytes, output->sha256))
+        die("cannot close");
+}
+
+static unsigned char *input_read(const struct control_job *job, int32_t n)
+{
+    size_t length = (size_t)job->inputs[n].bytes;
+    unsigned char *bytes = malloc(length + 1);
+    for (size_t done = 0; done < length;) {
+        uint32_t got = 0;
+        size_t want = length - done < 100000 ? length - done : 100000;
+        if (job->inputs[n].fd >= 0) {
+            ssize_t r = pread(job->inputs[n].fd, bytes + done, want, (off_t)done);
+            if (r <= 0)
+                die("an input cannot be read");
+            got = (uint32_t)r;
+        } else {
+            int code = control_range_read(job->range_fd, (uint32_t)n, done, bytes + done,
+                                          (uint32_t)want, &got);
+            if (code) {
+                struct sl_failure failure;
+                sl_fail(&failure, code, "input %d cannot be read", n);
+                control_failed_send(CONTROL_FD, &failure);
+                _exit(1);
+            }
+        }
+        done += got;
+    }
+    return bytes;
+}
+
+static void report_send(void)
+{
+    struct report_segment segments[256];
+    memset(segments, 0, sizeof segments);
+    for (int i = 0; i < output_count; i++)
+        segments[i] = (struct report_segment){.number = i, .output = i};
+    struct report_rendition rendition = {
+        .name = "240p", .init_output = -1, .segments = segments, .segment_count = output_count};
+    struct report report = {.step = STEP_AUDIO,
+                            .outputs = outputs,
+                            .output_count = output_count,
+                            .renditions = &rendition,
+                            .rendition_count = 1};
+    struct sl_buf bytes = {0};
+    if (wire_report_encode(&report, &bytes))
+        die("no report");
+    control_send(CONTROL_FD, CONTROL_REPORT, bytes.data, bytes.length, NULL, 0);
+    sl_buf_fini(&bytes);
+}
+
+/* Copies every input to an output of its own. */
+static void copy_inputs(const struct control_job *job)
+{
+    for (int32_t i = 0; i < job->input_count; i++) {
+        char name[JOB_NAME_BYTES];
+        unsigned char *bytes = input_read(job, i);
+        snprintf(name, sizeof name, "h264/240p/%06d.m4s", i);
+        output_write(name, bytes, (size_t)job->inputs[i].bytes, 0, 0);
+        control_progress_send(CONTROL_FD, i + 1, job->input_count);
+        free(bytes);
+    }
+}
+
+static void steps(int64_t count, int grows)
+{
+    for (int64_t i = 0; i < count; i++) {
+        if (control_progress_send(CONTROL_FD, grows ? i : 1, count))
+            _exit(3);
+        usleep(20000);
+    }
+}
+
+/* Nothing of ours but what a worker may have. */
+static void descriptors_check(void)
+{
+    for (int fd = CONTROL_FD + 1; fd < 256; fd++)
+        if (fcntl(fd, F_GETFD) != -1)
+            die("it has a descriptor too many");
+    if (getpgrp() != getpid() || getenv("HOME"))
+        die("it is not set apart");
+}
+
+static void perform(const char *scenario, const struct control_job *job)
+{
+    const char *colon = strchr(scenario, ':');
+    long number = colon ? strtol(colon + 1, NULL, 10) : 0;
+    size_t length = colon ? (size_t)(colon - scenario) : strlen(scenario);
+#define IS(word) (length == strlen(word) && memcmp(scenario, word, length) == 0)
+    if (IS("crash")) {
+        output_write("h264/240p/000000.m4s", "half", 4, 0, 0);
+        signal(SIGSEGV, SIG_DFL);
+        raise(SIGSEGV);
+    } else if (IS("exit")) {
+        _exit(7);
+    } else if (IS("hang")) {
+        output_write("h264/240p/000000.m4s", "half", 4, 0, 0);
+        steps(1000000, 0);
+    } else if (IS("lie_bytes")) {
+        output_write("h264/240p/000000.m4s", "data", 4, 1, 0);
+    } else if (IS("lie_hash")) {
+        output_write("h264/240p/000000.m4s", "data", 4, 0, 1);
+    } else if (IS("lie_report")) {
+        output_write("h264/240p/000000.m4s", "data", 4, 0, 0);
+        snprintf(outputs[output_count++].name, JOB_NAME_BYTES, "h264/240p/000001.m4s");
+    } else if (IS("escape")) {
+        output_write("../../secret", "data", 4, 0, 0);
+    } else if (IS("garbage")) {
+        if (write(CONTROL_FD, "this is no frame", 16) != 16)
+            die("cannot write");
+        pause();
+    } else if (IS("fail")) {
+        struct sl_failure failure = {SL_EDECODE, "no picture at 12.5 s"};
+        control_failed_send(CONTROL_FD, &failure);
+        _exit(1);
+    } else if (IS("extra")) {
+        copy_inputs(job);
+        output_write("h264/240p/extra.m4s", "extra", 5, 0, 0);
+        output_count--;
+    } else if (IS("many")) {
+        for (int i = 0; i < number; i++) {
+            char name[JOB_NAME_BYTES];
+            snprintf(name, sizeof name, "h264/240p/%06d.m4s", i);
+            output_write(name, name, strlen(name), 0, 0);
+        }
+    } else if (IS("slow")) {
+        steps(number, 1);
+        copy_inputs(job);
+    } else if (IS("burn")) {
+        for (volatile long i = 0; i < number * 1000000; i++)
+            continue;
+        copy_inputs(job);
+    } else {
+        copy_inputs(job);
+    }
+    report_send();
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "--probe-devices") == 0) {
+        struct device_row row = {.device_id = "cpu",
+                                 .kind = DEVICE_CPU,
+                                 .name = "a fake pool",
+                                 .encodes = 1u << CODEC_H264,
+                                 .cpus = 2,
+                                 .memory_bytes = 1 << 30};
+        return control_devices_send(CONTROL_FD, &row, 1) ? 1 : 0;
+    }
+    descriptors_check();
+    control_send(CONTROL_FD, CONTROL_READY, NULL, 0, NULL, 0);
+    struct control_frame frame = {0};
+    if (control_receive(CONTROL_FD, &frame, -1) || frame.kind != CONTROL_JOB)
+        return 0; /* the agent has gone */
+    static struct control_job control;
+    struct sl_arena arena = {0};
+    struct job job;
+    if (control_job_parse(&frame, &control) ||
+        wire_job_decode(control.job, control.job_bytes, &arena, &job, NULL))
+        die("no job");
+    perform(job.device_id, &control);
+    _exit(0);
+}

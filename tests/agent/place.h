@@ -1,0 +1,33 @@
+/* tests/agent/place.h: a folder, a local store and a place for leases, all temporary. */
+#ifndef SL_TESTS_AGENT_PLACE_H
+#define SL_TESTS_AGENT_PLACE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/lease_run.h"
+#include "agent/scratch.h"
+
+struct test_place {
+    char folder[64];
+    char store_path[96];
+    char scratch_path[96];
+    struct objects *objects; /* the test's own handle */
+    char store_id[NODE_UUID_BYTES];
+};
+
+/* build/tests/agent/fake_worker */
+const char *fake_worker_path(void);
+
+void test_place_open(struct test_place *place);
+void test_place_close(struct test_place *place);
+/* An object of length pseudo-random bytes. */
+void test_place_put(struct test_place *place, const char *key, size_t length);
+int test_place_count(struct test_place *place, const char *prefix);
+
+/* A grant whose job is the scenario (fake_worker.c). Free with grant_free. */
+struct sync_grant *grant_make(uint64_t token, const char *scenario, const char *const *inputs,
+                              const int64_t *input_bytes, int input_count);
+void grant_free(struct sync_grant *grant);
+
+#endif
