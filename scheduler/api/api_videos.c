@@ -1,0 +1,471 @@
+/* Routes about videos: submit, list, status, cancel, retry, delete. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scheduler/api/api_http.h"
+
+static const char *const progress_words[] = {"pending", "running", "completed", "failed",
+                                             "skipped"};
+
+/* ---- rendering ---- */
+
+static json_t *steps_json(const struct api_video *video)
+{
+    json_t *steps = json_object();
+    static const enum step shown[] = {STEP_PROBE,  STEP_PLAN,    STEP_AUDIO, STEP_SUBTITLES,
+                                      STEP_IMAGES, STEP_PACKAGE, STEP_VERIFY};
+    for (size_t i = 0; i < sizeof shown / sizeof shown[0]; i++)
+        json_object_set_new(steps, step_word(shown[i]),
+                            json_string(progress_words[video->steps[shown[i]]]));
+    int32_t total = video->transcode_total;
+    int percent = total ? (int)((int64_t)video->transcode_completed * 100 / total) : 0;
+    if (video->status == VIDEO_READY)
+        percent = 100;
+    json_object_set_new(steps, "transcode",
+                        json_pack("{s:i,s:i,s:i}", "completed", video->transcode_completed, "total",
+                                  total, "percent", percent));
+    return steps;
+}
+
+static json_t *rendition_json(const struct api_rendition *row)
+{
+    json_t *devices = json_array();
+    for (int32_t i = 0; i < row->device_count; i++)
+        json_array_append_new(devices, api_text(row->devices[i]));
+    return json_pack("{s:s,s:o,s:i,s:i,s:I,s:I,s:i,s:o,s:o}", "codec", codec_word(row->codec),
+                     "name", api_text(row->name), "width", row->width, "height", row->height,
+                     "frames", (json_int_t)row->frames, "bytes", (json_int_t)row->bytes,
+                     "bitrate_kbps", row->bitrate_kbps, "encoder", api_text(row->encoder),
+                     "devices", devices);
+}
+
+static json_t *source_json(const struct api_video *video)
+{
+    const struct api_source *source = &video->source;
+    json_t *value = json_object();
+    json_object_set_new(value, "duration_seconds",
+                        source->known ? json_real(source->duration_seconds) : json_null());
+    json_object_set_new(value, "width", source->known ? json_integer(source->width) : json_null());
+    json_object_set_new(value, "height",
+                        source->known ? json_integer(source->height) : json_null());
+    json_object_set_new(value, "frames",
+                        source->known ? json_integer(source->frames) : json_null());
+    json_object_set_new(value, "codec", api_text(source->known ? source->codec : NULL));
+    json_object_set_new(value, "sha256", api_text(video->sha256));
+    return value;
+}
+
+/* The address under which the client reached us, so that what it gets back works for it too. */
+static void base_url(struct api_request *request, char *url, size_t bytes)
+{
+    const char *host = api_header(request, "Host");
+    bool plain =
+        host && host[0] && strlen(host) < 256 &&
+        strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]") ==
+            strlen(host);
+    if (plain)
+        snprintf(url, bytes, "http://%s", host);
+    else
+        snprintf(url, bytes, "http://127.0.0.1:%d", api_port(request->api));
+}
+
+static json_t *manifests_json(struct api_request *request, const struct api_video *video)
+{
+    const char *below = "published/";
+    if (!video->published_key || strncmp(video->published_key, below, strlen(below)) != 0)
+        return json_null();
+    char base[300];
+    base_url(request, base, sizeof base);
+    const char *folder = video->published_key + strlen(below);
+    int length = (int)strlen(folder);
+    while (length > 0 && folder[length - 1] == '/')
+        length--;
+    return json_pack("{s:o,s:o}", "hls",
+                     json_sprintf("%s/media/%.*s/master.m3u8", base, length, folder), "dash",
+                     json_sprintf("%s/media/%.*s/manifest.mpd", base, length, folder));
+}
+
+static json_t *video_error_json(const struct api_video *video)
+{
+    json_t *value = api_failure_json(&video->failure);
+    if (json_is_object(value))
+        json_object_set_new(value, "step", json_string(step_word(video->failure_step)));
+    return value;
+}
+
+json_t *api_video_json(struct api_request *request, const struct api_video *video)
+{
+    char id[VIDEO_ID_TEXT_BYTES];
+    json_t *renditions = json_array();
+    for (int32_t i = 0; i < video->rendition_count; i++)
+        json_array_append_new(renditions, rendition_json(&video->renditions[i]));
+    json_t *value = json_object();
+    json_object_set_new(value, "video_id", json_string(video_id_format(video->video, id)));
+    json_object_set_new(value, "status", json_string(video_status_word(video->status)));
+    json_object_set_new(value, "name", api_text(video->name));
+    json_object_set_new(value, "priority", json_string(priority_word(video->priority)));
+    json_object_set_new(value, "policy", api_text(video->policy));
+    json_object_set_new(value, "created_at", api_time(video->created_unix_ns));
+    json_object_set_new(value, "started_at", api_time(video->started_unix_ns));
+    json_object_set_new(value, "completed_at", api_time(video->completed_unix_ns));
+    json_object_set_new(value, "estimated_completion", api_time(video->estimated_unix_ns));
+    json_object_set_new(value, "playable_seconds", json_real(video->playable_seconds));
+    json_object_set_new(value, "pipeline_progress", steps_json(video));
+    json_object_set_new(value, "source", source_json(video));
+    json_object_set_new(value, "renditions", renditions);
+    json_object_set_new(value, "manifests", manifests_json(request, video));
+    json_object_set_new(value, "error", video_error_json(video));
+    return value;
+}
+
+/* ---- submit ---- */
+
+/* Copies a text member into the arena; false after having replied. */
+static bool member_text(struct api_request *request, json_t *body, const char *name,
+                        size_t bytes_max, struct sl_arena *arena, const char **out)
+{
+    json_t *value = json_object_get(body, name);
+    if (!value || json_is_null(value))
+        return true;
+    if (!json_is_string(value)) {
+        api_reply_error(request, MHD_HTTP_BAD_REQUEST, "invalid", NULL, "\"%s\" must be a string",
+                        name);
+        return false;
+    }
+    size_t length = json_string_length(value);
+    if (length >= bytes_max) {
+        api_reply_error(request, MHD_HTTP_BAD_REQUEST, "invalid", NULL,
+                        "\"%s\" has %zu bytes; at most %zu are taken", name, length, bytes_max - 1);
+        return false;
+    }
+    if (strlen(json_string_value(value)) != length) {
+        api_reply_error(request, MHD_HTTP_BAD_REQUEST, "invalid", NULL,
+                        "\"%s\" has a zero byte in it", name);
+        return false;
+    }
+    *out = sl_arena_strndup(arena, json_string_value(value), length);
+    return true;
+}
+
+void api_videos_submit(struct api_request *request)
+{
+    static const char *const known[] = {"path",     "name",     "policy",      "policy_text",
+                                        "priority", "provider", "external_id", NULL};
+    json_t *body = api_body_json(request);
+    if (!body)
+        return;
+    struct api_call *call = api_call_new(API_CALL_SUBMIT);
+    const char *priority = NULL;
+    if (!call || !api_members_known(request, body, known))
+        goto done;
+    struct api_submit *submit = &call->submit;
+    struct sl_arena *arena = &call->arena;
+    if (!member_text(request, body, "path", STORE_PATH_BYTES * 4, arena, &submit->path) ||
+        !member_text(request, body, "name", STORE_TEXT_BYTES, arena, &submit->name) ||
+        !member_text(request, body, "policy", POLICY_NAME_BYTES, arena, &submit->policy) ||
+        !member_text(request, body, "policy_text", API_BODY_BYTES_MAX / 4, arena,
+                     &submit->policy_text) ||
+        !member_text(request, body, "priority", 16, arena, &priority) ||
+        !member_text(request, body, "provider", STORE_TEXT_BYTES, arena, &submit->provider) ||
+        !member_text(request, body, "external_id", STORE_TEXT_BYTES, arena, &submit->external_id))
+        goto done;
+    submit->priority = PRIORITY_NORMAL;
+    if (priority && priority_from_word(priority, &submit->priority) != SL_OK) {
+        api_reply_error(request, MHD_HTTP_BAD_REQUEST, "invalid", NULL,
+                        "\"priority\" is low, normal, high or urgent, not \"%s\"", priority);
+        goto done;
+    }
+    if (submit->policy && submit->policy_text) {
+        api_reply_error(request, MHD_HTTP_BAD_REQUEST, "invalid", NULL,
+                        "give \"policy\" (a name) or \"policy_text\" (YAML), not both");
+        goto done;
+    }
+    if (!api_ask(request, &call))
+        goto done;
+    char id[VIDEO_ID_TEXT_BYTES];
+    api_reply_json(request, call->submit.created ? MHD_HTTP_CREATED : MHD_HTTP_OK,
+                   json_pack("{s:s,s:b}", "video_id", video_id_format(call->video, id), "created",
+                             (int)call->submit.created));
+done:
+    api_call_free(&call);
+    json_decref(body);
+}
+
+/* ---- list ---- */
+
+struct list_row {
+    struct video_id video;
+    enum video_status status;
+    enum priority priority;
+    int64_t created_unix_ns;
+    char *policy;
+};
+
+struct list_walk {
+    struct sl_arena *arena;
+    struct list_row *rows;
+    int32_t count;
+    int32_t max;
+};
+
+static int list_add(void *arg, const struct store_video *row)
+{
+    struct list_walk *walk = arg;
+    if (walk->count == walk->max)
+        return 1;
+    walk->rows[walk->count++] = (struct list_row){
+        .video = row->video,
+        .status = row->status,
+        .priority = row->priority,
+        .created_unix_ns = row->created_unix_ns,
+        .policy = sl_arena_strdup(walk->arena, row->policy_name ? row->policy_name : "default"),
+    };
+    return 0;
+}
+
+static bool status_is_final(enum video_status status)
+{
+    return status == VIDEO_READY || status == VIDEO_FAILED || status == VIDEO_CANCELLED;
+}
+
+static bool list_query(struct api_request *request, enum video_status *status, int32_t *limit,
+                       struct video_id *before)
+{
+    const char *text = api_query(request, "status");
+    *status = VIDEO_STATUS_COUNT;
+    if (text && video_status_from_word(text, status) != SL_OK) {
+        api_reply_error(request, MHD_HTTP_BAD_REQUEST, "invalid", NULL,
+                        "there is no status \"%.32s\"; there are uploaded, probing, transcoding, "
+                        "packaging, verifying, ready, failed and cancelled",
+                        text);
+        return false;
+    }
+    text = api_query(request, "limit");
+    *limit = 100;
+    if (text) {
+        char *end = NULL;
+        long value = strtol(text, &end, 10);
+        if (*text == '\0' || *end != '\0' || value < 1 || value > API_LIST_MAX) {
+            api_reply_error(request, MHD_HTTP_BAD_REQUEST, "invalid", NULL,
+                            "\"limit\" is a number from 1 to %d, not \"%.32s\"", API_LIST_MAX,
+                            text);
+            return false;
+        }
+        *limit = (int32_t)value;
+    }
+    text = api_query(request, "next");
+    *before = (struct video_id){0};
+    if (text && video_id_parse(text, before) != SL_OK) {
+        api_reply_error(request, MHD_HTTP_BAD_REQUEST, "invalid", NULL,
+                        "\"next\" is what the last page said, not \"%.32s\"", text);
+        return false;
+    }
+    return true;
+}
+
+void api_videos_list(struct api_request *request)
+{
+    enum video_status status;
+    int32_t limit;
+    struct video_id before;
+    if (!list_query(request, &status, &limit, &before))
+        return;
+    struct sl_failure why = {0};
+    struct store *store = api_reader_take(request->api, &why);
+    if (!store) {
+        api_reply_failure(request, &why);
+        return;
+    }
+    struct api_call *call = api_call_new(API_CALL_PROGRESS);
+    struct list_walk walk = {.max = limit};
+    if (call) {
+        walk.arena = &call->arena;
+        walk.rows = sl_arena_array(&call->arena, (size_t)limit, sizeof *walk.rows);
+        call->percents = sl_arena_array(&call->arena, (size_t)limit, sizeof *call->percents);
+    }
+    int code = call && walk.rows && call->percents
+                   ? store_list_videos(store, before, status, limit, list_add, &walk)
+                   : SL_ENOMEM;
+    if (code < 0)
+        sl_fail(&why, code, "%s", code == SL_ENOMEM ? sl_error_text(code) : store_why(store));
+    api_reader_give(request->api, store);
+    if (code < 0) {
+        api_reply_failure(request, &why);
+        api_call_free(&call);
+        return;
+    }
+    for (int32_t i = 0; i < walk.count; i++)
+        if (!status_is_final(walk.rows[i].status))
+            call->percents[call->percent_count++] = (struct api_percent){walk.rows[i].video, -1};
+    if (call->percent_count > 0 && !api_ask(request, &call))
+        return;
+
+    json_t *videos = json_array();
+    char id[VIDEO_ID_TEXT_BYTES];
+    int32_t asked = 0;
+    for (int32_t i = 0; i < walk.count; i++) {
+        const struct list_row *row = &walk.rows[i];
+        int percent = row->status == VIDEO_READY ? 100 : 0;
+        if (asked < call->percent_count && call->percents[asked].video.v == row->video.v) {
+            int32_t live = call->percents[asked++].percent;
+            percent = live >= 0 ? live : percent;
+        }
+        json_array_append_new(
+            videos,
+            json_pack("{s:s,s:s,s:s,s:o,s:o,s:i}", "video_id", video_id_format(row->video, id),
+                      "status", video_status_word(row->status), "priority",
+                      priority_word(row->priority), "policy", api_text(row->policy), "created_at",
+                      api_time(row->created_unix_ns), "percent", percent));
+    }
+    json_t *next = json_null();
+    if (walk.count == limit)
+        next = json_string(video_id_format(walk.rows[walk.count - 1].video, id));
+    api_reply_json(request, MHD_HTTP_OK, json_pack("{s:o,s:o}", "videos", videos, "next", next));
+    api_call_free(&call);
+}
+
+/* ---- one video ---- */
+
+struct row_read {
+    struct api_request *request;
+    struct sl_arena *arena;
+    struct api_video *out;
+};
+
+static int row_take(void *arg, const struct store_video *row)
+{
+    struct row_read *read = arg;
+    const struct api_backend *backend = &read->request->api->config.backend;
+    return backend->video_read(backend->arg, row, read->arena, read->out);
+}
+
+/* A video that has left the core. False after having replied. */
+static bool stored_video(struct api_request *request, struct video_id video, struct sl_arena *arena,
+                         struct api_video *out)
+{
+    struct sl_failure why = {0};
+    struct store *store = api_reader_take(request->api, &why);
+    if (!store) {
+        api_reply_failure(request, &why);
+        return false;
+    }
+    struct row_read read = {request, arena, out};
+    int code = store_get_video(store, video, row_take, &read);
+    if (code != SL_OK && code != SL_ENOENT)
+        sl_fail(&why, code, "%s", store_why(store));
+    api_reader_give(request->api, store);
+    if (code == SL_OK)
+        return true;
+    if (code == SL_ENOENT) {
+        char id[VIDEO_ID_TEXT_BYTES];
+        api_reply_error(request, MHD_HTTP_NOT_FOUND, "not_found", NULL,
+                        "there is no video %s; `sluice list` shows those there are",
+                        video_id_format(video, id));
+    } else {
+        api_reply_failure(request, &why);
+    }
+    return false;
+}
+
+void api_video_status(struct api_request *request)
+{
+    struct video_id video;
+    if (!api_param_video(request, 0, &video))
+        return;
+    struct api_call *call = api_call_new(API_CALL_VIDEO);
+    if (call)
+        call->video = video;
+    if (!api_ask(request, &call))
+        return;
+    struct api_video stored = {0};
+    const struct api_video *view = call->view;
+    if (!view && stored_video(request, video, &call->arena, &stored))
+        view = &stored;
+    if (view)
+        api_reply_json(request, MHD_HTTP_OK, api_video_json(request, view));
+    api_call_free(&call);
+}
+
+/* Asks and answers {"video_id", "status"}. */
+static void video_act(struct api_request *request, struct api_call *call)
+{
+    char id[VIDEO_ID_TEXT_BYTES];
+    if (!api_ask(request, &call))
+        return;
+    api_reply_json(request, MHD_HTTP_OK,
+                   json_pack("{s:s,s:s}", "video_id", video_id_format(call->video, id), "status",
+                             call->state ? call->state : "unknown"));
+    api_call_free(&call);
+}
+
+void api_video_cancel(struct api_request *request)
+{
+    struct video_id video;
+    if (!api_param_video(request, 0, &video))
+        return;
+    struct api_call *call = api_call_new(API_CALL_CANCEL);
+    if (call)
+        call->video = video;
+    video_act(request, call);
+}
+
+void api_video_retry(struct api_request *request)
+{
+    static const char *const known[] = {"from", NULL};
+    struct video_id video;
+    if (!api_param_video(request, 0, &video))
+        return;
+    json_t *body = api_body_json(request);
+    if (!body)
+        return;
+    if (!api_members_known(request, body, known)) {
+        json_decref(body);
+        return;
+    }
+    const char *word = json_string_value(json_object_get(body, "from"));
+    if (!word)
+        word = api_query(request, "from");
+    enum step from = STEP_COUNT;
+    if (word && step_from_word(word, &from) != SL_OK) {
+        api_reply_error(request, MHD_HTTP_BAD_REQUEST, "invalid", NULL,
+                        "there is no step \"%.32s\"; there are probe, plan, transcode, audio, "
+                        "subtitles, images, package and verify",
+                        word);
+        json_decref(body);
+        return;
+    }
+    json_decref(body);
+    struct api_call *call = api_call_new(API_CALL_RETRY);
+    if (call) {
+        call->video = video;
+        call->step = from;
+    }
+    video_act(request, call);
+}
+
+void api_video_delete(struct api_request *request)
+{
+    struct video_id video;
+    if (!api_param_video(request, 0, &video))
+        return;
+    const char *original = api_query(request, "original");
+    if (original && strcmp(original, "0") != 0 && strcmp(original, "1") != 0) {
+        api_reply_error(request, MHD_HTTP_BAD_REQUEST, "invalid", NULL,
+                        "\"original\" is 1 (the original is deleted too) or 0 (it is kept)");
+        return;
+    }
+    struct api_call *call = api_call_new(API_CALL_DELETE);
+    if (call) {
+        call->video = video;
+        call->with_original = original && strcmp(original, "1") == 0;
+    }
+    if (!api_ask(request, &call))
+        return;
+    char id[VIDEO_ID_TEXT_BYTES];
+    api_reply_json(request, MHD_HTTP_OK,
+                   json_pack("{s:s,s:b,s:o}", "video_id", video_id_format(video, id), "deleted", 1,
+                             "original_kept", api_text(call->original_key)));
+    api_call_free(&call);
+}

@@ -1,0 +1,231 @@
+/* From the store to the core and the records, before any thread runs. What was under way is found again
+ * by daemon_video_advance; a report's part that is kept in memory is read from the stored reports. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scheduler/daemon/daemon_internal.h"
+
+struct restore {
+    struct daemon *d;
+    struct sl_failure *why;
+    int64_t now_ns;
+    int64_t now_unix_ns;
+    struct daemon_video *video;
+    struct daemon_list videos;
+    int64_t tasks;
+};
+
+static int node_restore(void *arg, const struct store_node *node)
+{
+    struct restore *r = arg;
+    struct sched_node_row row = {
+        .node = node->node,
+        .spot = node->spot,
+        .drain = node->drain,
+        .drain_deadline_unix_ns = node->drain_deadline_unix_ns,
+    };
+    snprintf(row.uuid, sizeof row.uuid, "%s", node->uuid);
+    snprintf(row.name, sizeof row.name, "%s", node->name ? node->name : "");
+    return sched_restore_node(r->d->sched, &row);
+}
+
+static int video_restore(void *arg, const struct store_video *row)
+{
+    struct restore *r = arg;
+    struct daemon_video *video = daemon_video_load(r->d, row);
+    if (!video)
+        return 0; /* its row stays; the log has said why */
+    int code = sched_restore_video(r->d->sched, &video->row);
+    if (code != SL_OK)
+        return code;
+    return daemon_list_push(&r->videos, video) ? 0 : SL_ENOMEM;
+}
+
+static void task_note(struct daemon_video *video, const struct store_task *task)
+{
+    if (task->step == STEP_AUDIO && task->piece >= 0 && task->piece < POLICY_AUDIO_MAX)
+        video->audio_tasks |= UINT32_C(1) << task->piece;
+    if (task->step != STEP_TRANSCODE || task->piece < 0 || task->piece >= video->piece_count)
+        return;
+    struct daemon_piece *piece = &video->pieces[task->piece];
+    piece->task = task->task;
+    piece->preroll = task->preroll;
+    piece->done = task->state == TASK_DONE;
+}
+
+static int task_restore(void *arg, const struct store_task *task)
+{
+    struct restore *r = arg;
+    struct sched_task_row row = {
+        .task = task->task,
+        .video = task->video,
+        .step = task->step,
+        .piece = task->piece,
+        .wait_mask = task->wait_mask,
+        .codec = task->codec,
+        .needs_codec = task->needs_codec,
+        .order = task->order,
+        .demand = task->demand,
+        .state = task->state,
+        .attempts = task->attempts,
+        .losses = task->losses,
+        .preroll = task->preroll,
+        .not_before_unix_ns = task->not_before_unix_ns,
+        .token = task->token,
+        .node = task->node,
+        .granted_unix_ns = task->granted_unix_ns,
+        .lost_nodes = task->lost_nodes,
+        .failure = task->failure,
+    };
+    memcpy(row.avoid, task->avoid, sizeof row.avoid);
+    task_note(r->video, task);
+    r->tasks++;
+    return sched_restore_task(r->d->sched, &row, r->now_ns, r->now_unix_ns);
+}
+
+static int report_restore(void *arg, struct task_id task, enum step step, int32_t piece,
+                          const uint8_t *bytes, size_t length)
+{
+    (void)task;
+    struct restore *r = arg;
+    struct daemon_video *video = r->video;
+    if (step != STEP_PACKAGE &&
+        (step != STEP_TRANSCODE || piece < 0 || piece >= video->piece_count))
+        return 0;
+    struct sl_arena arena = {0};
+    struct report report;
+    int code = wire_report_decode(bytes, length, &arena, &report, r->why);
+    if (code == SL_OK && step == STEP_PACKAGE) {
+        code = daemon_package_keep(video, &report);
+    } else if (code == SL_OK) {
+        video->pieces[piece].seam_first = report.transcode.seam_first;
+        video->pieces[piece].seam_next = report.transcode.seam_next;
+    }
+    sl_arena_fini(&arena);
+    return code;
+}
+
+/* The plan is wanted before the first lease of the video is answered. A plan that is gone is made again from
+ * the index, by the same function, when the video is looked at. */
+static void plan_restore(struct restore *r)
+{
+    struct daemon_video *video = r->video;
+    struct daemon_work *work = daemon_work_new(WORK_PLAN, video);
+    if (!work)
+        return;
+    daemon_work_run(r->d, work, r->d->store);
+    if (work->code == SL_OK) {
+        daemon_plan_take(r->d, video, work);
+    } else {
+        struct sl_log_about about = daemon_about(video);
+        sl_warn(&about, "its plan cannot be read: %s", work->failure.message);
+        free(video->plan_key);
+        video->plan_key = NULL;
+        daemon_video_dirty(r->d, video);
+    }
+    daemon_work_free(&work);
+}
+
+static int one_restore(struct restore *r)
+{
+    struct daemon *d = r->d;
+    struct daemon_video *video = r->video;
+    int64_t bytes;
+    if (!video->has_original) {
+        video->source_path = daemon_source_path_get(d, video->text);
+        /* It took its name, and the daemon ended before the row knew. */
+        if (!video->source_path && daemon_original_find(d, video->text, &bytes) == SL_OK)
+            video->source_path = strdup("");
+    }
+    if (video->plan_key)
+        plan_restore(r);
+    int code = store_walk_tasks(d->store, video->id, task_restore, r);
+    if (code == SL_OK && (video->plan || video->row.steps_done))
+        code = store_walk_reports(d->store, video->id, report_restore, r);
+    daemon_video_touch(d, video);
+    return code;
+}
+
+/* Likewise the published set of a video that has come to packaging: its leases are answered from it. */
+static void set_restore(struct daemon *d, struct daemon_video *video)
+{
+    struct sched_video_view view;
+    if (!video->plan || sched_video_find(d->sched, video->id, &view) != SL_OK ||
+        view.status < VIDEO_PACKAGING || view.status > VIDEO_READY)
+        return;
+    struct daemon_work *work = daemon_work_new(WORK_SET, video);
+    if (!work)
+        return;
+    work->version = video->version;
+    daemon_work_run(d, work, d->store);
+    video->set = work->set;
+    work->set = NULL;
+    if (work->code != SL_OK)
+        daemon_set_free(&video->set); /* made again, and its failure told, when it is looked at */
+    daemon_work_free(&work);
+}
+
+int daemon_restore(struct daemon *d, struct sl_failure *why)
+{
+    struct restore r = {.d = d, .why = why, .now_ns = sl_now_ns(), .now_unix_ns = sl_now_unix_ns()};
+    struct store_counters counters;
+    int code = store_load_counters(d->store, &counters);
+    if (code == SL_OK) {
+        sched_restore_counters(
+            d->sched,
+            &(struct sched_counters){counters.next_task, counters.next_token, counters.next_node});
+        code = store_walk_nodes(d->store, node_restore, &r);
+    }
+    if (code == SL_OK)
+        code = store_walk_live_videos(d->store, video_restore, &r);
+    daemon_batch_begin(d);
+    for (size_t i = 0; i < r.videos.count && code == SL_OK; i++) {
+        r.video = r.videos.items[i];
+        code = one_restore(&r);
+    }
+    if (code == SL_OK) {
+        code = sched_restore_done(d->sched, d->batch.now_ns, &d->batch.actions);
+        daemon_actions_handle(d);
+    }
+    for (size_t i = 0; i < r.videos.count && code == SL_OK; i++)
+        set_restore(d, r.videos.items[i]);
+    if (code == SL_OK && r.videos.count > 0)
+        sl_info(NULL, "%zu unfinished videos with %" PRId64 " tasks are taken up again",
+                r.videos.count, r.tasks);
+    daemon_list_fini(&r.videos);
+    if (code != SL_OK && !why->message[0])
+        sl_fail(why, code, "the state in %s cannot be read: %s", d->data, store_why(d->store));
+    return code;
+}
+
+/* ---- leftovers ---- */
+
+struct leftovers {
+    struct daemon *d;
+    char last[VIDEO_ID_TEXT_BYTES];
+    int64_t count;
+};
+
+static int leftover_look(void *arg, const char *key, int64_t bytes)
+{
+    (void)bytes;
+    struct leftovers *l = arg;
+    char text[VIDEO_ID_TEXT_BYTES];
+    struct video_id id;
+    if (sscanf(key, "work/%14[a-z0-9]/", text) != 1 || video_id_parse(text, &id) != SL_OK ||
+        daemon_video_find(l->d, id))
+        return 0;
+    l->count++;
+    return objects_delete(l->d->objects, NULL, key, NULL);
+}
+
+void daemon_leftovers_sweep(struct daemon *d)
+{
+    struct leftovers l = {.d = d};
+    objects_list(d->objects, "work/", leftover_look, &l, NULL);
+    if (l.count > 0)
+        sl_info(NULL, "%" PRId64 " objects that finished videos left under work/ were removed",
+                l.count);
+}

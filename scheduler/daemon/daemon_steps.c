@@ -1,0 +1,393 @@
+/* The daemon's own steps, on a work thread. They read the video's record (invariant 3: it stays as it is
+ * meanwhile), the store through a reading handle, and objects; all of them may be run again at any time. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scheduler/daemon/daemon_internal.h"
+
+#define OBJECT_READ_MAX ((int64_t)512 * 1024 * 1024)
+
+static int object_read(struct daemon *d, const char *key, struct sl_buf *out,
+                       struct sl_failure *why)
+{
+    int64_t bytes = 0;
+    int code = objects_size(d->objects, NULL, key, &bytes, why);
+    if (code != SL_OK)
+        return code;
+    if (bytes > OBJECT_READ_MAX)
+        return sl_fail(why, SL_ETOOBIG, "object %s has %" PRId64 " bytes", key, bytes);
+    void *into = sl_buf_reserve(out, (size_t)bytes);
+    size_t got = 0;
+    if (!into)
+        return sl_fail(why, SL_ENOMEM, "not enough memory for object %s", key);
+    code = objects_get_range(d->objects, NULL, key, 0, into, (size_t)bytes, &got, why);
+    if (code != SL_OK)
+        return code;
+    if ((int64_t)got != bytes)
+        return sl_fail(why, SL_EIO, "object %s ends after %zu of %" PRId64 " bytes", key, got,
+                       bytes);
+    out->length += got;
+    return SL_OK;
+}
+
+/* ---- plan ---- */
+
+static int plan_read(struct daemon *d, struct daemon_work *work)
+{
+    struct sl_buf bytes = {0};
+    int code = object_read(d, work->video->plan_key, &bytes, &work->failure);
+    if (code == SL_OK)
+        code = wire_plan_decode(bytes.data, bytes.length, &work->arena, work->plan, &work->failure);
+    sl_buf_fini(&bytes);
+    if (code == SL_OK)
+        snprintf(work->plan_key, sizeof work->plan_key, "%s", work->video->plan_key);
+    return code;
+}
+
+static int plan_make(struct daemon *d, struct daemon_work *work)
+{
+    const struct daemon_video *video = work->video;
+    struct sl_buf bytes = {0};
+    struct sl_arena arena = {0};
+    struct media_index index;
+    struct media_info info;
+    int code =
+        video->index_key && video->info
+            ? object_read(d, video->index_key, &bytes, &work->failure)
+            : sl_fail(&work->failure, SL_EINTERNAL, "the probe left no index; retry from probe");
+    if (code == SL_OK)
+        code = wire_info_decode(video->info, video->info_bytes, &info, &work->failure);
+    if (code == SL_OK)
+        code = wire_index_decode(bytes.data, bytes.length, &arena, &index, &work->failure);
+    if (code == SL_OK)
+        code = plan_build(&info, &index, &video->policy->policy, &work->arena, work->plan,
+                          &work->failure);
+    sl_arena_fini(&arena);
+    sl_buf_reset(&bytes);
+    if (code == SL_OK)
+        code = wire_plan_encode(work->plan, &bytes);
+    if (code == SL_OK) {
+        snprintf(work->plan_key, sizeof work->plan_key, "work/%s/plan.%d", video->text,
+                 (int)video->version);
+        code = objects_put_bytes(d->objects, NULL, work->plan_key, bytes.data, bytes.length, true,
+                                 &work->failure);
+    }
+    sl_buf_fini(&bytes);
+    return code;
+}
+
+static int work_plan(struct daemon *d, struct daemon_work *work)
+{
+    work->plan = sl_arena_alloc(&work->arena, sizeof *work->plan);
+    if (!work->plan)
+        return SL_ENOMEM;
+    return work->video->plan_key ? plan_read(d, work) : plan_make(d, work);
+}
+
+/* ---- the published set ---- */
+
+struct reports {
+    struct sl_arena arena;
+    const struct plan *plan;
+    const struct report **transcode;
+    const struct report **audio;
+    struct sl_failure *why;
+};
+
+static int report_take(void *arg, struct task_id task, enum step step, int32_t piece,
+                       const uint8_t *bytes, size_t length)
+{
+    (void)task;
+    struct reports *all = arg;
+    const struct report **to = NULL;
+    if (step == STEP_TRANSCODE && piece >= 0 &&
+        piece < all->plan->chunk_count * all->plan->codec_count)
+        to = &all->transcode[piece];
+    else if (step == STEP_AUDIO && piece >= 0 && piece < all->plan->audio_count)
+        to = &all->audio[piece];
+    if (!to)
+        return 0;
+    struct report *report = sl_arena_alloc(&all->arena, sizeof *report);
+    if (!report)
+        return SL_ENOMEM;
+    *to = report;
+    return wire_report_decode(bytes, length, &all->arena, report, all->why);
+}
+
+static int folders_fill(struct daemon_set *set, const struct published_set *published)
+{
+    set->rendition_count = published->rendition_count;
+    set->folders = sl_arena_array(&set->arena, (size_t)set->rendition_count, sizeof *set->folders);
+    if (!set->folders)
+        return SL_ENOMEM;
+    for (int32_t r = 0; r < set->rendition_count; r++) {
+        snprintf(set->folders[r], sizeof set->folders[r], "%s", published->renditions[r].init_key);
+        char *slash = strrchr(set->folders[r], '/');
+        if (slash)
+            *slash = '\0';
+    }
+    return SL_OK;
+}
+
+static int32_t sample_input(struct daemon_set *set, const char *prefix, const char *key,
+                            int64_t bytes)
+{
+    char whole[DAEMON_KEY_BYTES];
+    snprintf(whole, sizeof whole, "%s%s", prefix, key);
+    for (int32_t i = 0; i < set->sample_input_count; i++)
+        if (strcmp(set->sample_inputs[i].key, whole) == 0)
+            return i;
+    struct sync_input *input = &set->sample_inputs[set->sample_input_count];
+    memcpy(input->key, whole, sizeof input->key);
+    input->bytes = bytes;
+    return set->sample_input_count++;
+}
+
+/* Inputs of verify: the set, master, MPD, a playlist per rendition, then these. */
+static int samples_fill(struct daemon_set *set, const struct published_set *published,
+                        const char *prefix, uint64_t seed)
+{
+    int code = plan_verify_samples(published, seed, &set->arena, &set->samples, &set->sample_count);
+    if (code != SL_OK)
+        return code;
+    int32_t first = 3 + set->rendition_count;
+    set->sample_inputs =
+        sl_arena_array(&set->arena, (size_t)set->sample_count * 2, sizeof *set->sample_inputs);
+    if (!set->sample_inputs)
+        return SL_ENOMEM;
+    for (int32_t i = 0; i < set->sample_count; i++) {
+        struct job_sample *sample = &set->samples[i];
+        const struct published_rendition *rendition = &published->renditions[sample->rendition];
+        const struct published_segment *segment = &rendition->segments[sample->segment];
+        sample->init_input =
+            first + sample_input(set, prefix, rendition->init_key, rendition->init_bytes);
+        sample->segment_input = first + sample_input(set, prefix, segment->key, segment->bytes);
+    }
+    return first + set->sample_input_count <= JOB_INPUTS_MAX ? SL_OK : SL_ELIMIT;
+}
+
+static int device_add(struct sl_buf *devices, const char *device)
+{
+    size_t length = strlen(device);
+    for (const char *at = devices->data ? (const char *)devices->data : ""; *at;) {
+        size_t part = strcspn(at, "\t");
+        if (part == length && memcmp(at, device, length) == 0)
+            return SL_OK;
+        at += part + (at[part] == '\t');
+    }
+    if (length == 0)
+        return SL_OK;
+    sl_buf_printf(devices, "%s%s", devices->length ? "\t" : "", device);
+    return devices->failed ? SL_ENOMEM : SL_OK;
+}
+
+/* Which devices had a hand in each rendition. */
+static int result_make(const struct plan *plan, const struct reports *all,
+                       const struct published_set *published, struct daemon_set *set)
+{
+    size_t count = (size_t)published->rendition_count;
+    struct sl_buf *devices = calloc(count, sizeof *devices);
+    char **texts = calloc(count, sizeof *texts);
+    int32_t pieces = plan->chunk_count * plan->codec_count;
+    int code = devices && texts ? SL_OK : SL_ENOMEM;
+    for (size_t r = 0; r < count && code == SL_OK; r++) {
+        const struct published_rendition *rendition = &published->renditions[r];
+        for (int32_t piece = 0; piece < pieces && !rendition->audio && code == SL_OK; piece++)
+            if (plan_codec_at(plan, piece % plan->codec_count) == rendition->codec)
+                code = device_add(&devices[r], all->transcode[piece]->device_id);
+        for (int32_t piece = 0; piece < plan->audio_count && rendition->audio; piece++)
+            code = device_add(&devices[r], all->audio[piece]->device_id);
+        texts[r] = (char *)devices[r].data;
+    }
+    struct sl_buf result = {0};
+    if (code == SL_OK)
+        code = daemon_result_encode(published, set->duration_ns, pieces, texts, &result);
+    set->result = result.data;
+    set->result_bytes = result.length;
+    for (size_t r = 0; devices && r < count; r++)
+        sl_buf_fini(&devices[r]);
+    free(devices);
+    free(texts);
+    return code;
+}
+
+static int set_write(struct daemon *d, struct daemon_work *work,
+                     const struct published_set *published)
+{
+    struct daemon_set *set = work->set;
+    struct sl_buf bytes = {0};
+    int code = wire_published_encode(published, &bytes);
+    snprintf(set->key, sizeof set->key, "work/%s/set.%d", work->text, (int)work->version);
+    set->bytes = (int64_t)bytes.length;
+    if (code == SL_OK)
+        code = objects_put_bytes(d->objects, NULL, set->key, bytes.data, bytes.length, true,
+                                 &work->failure);
+    sl_buf_fini(&bytes);
+    return code;
+}
+
+static int work_set(struct daemon *d, struct daemon_work *work, struct store *reader)
+{
+    const struct daemon_video *video = work->video;
+    const struct plan *plan = video->plan;
+    struct reports all = {.plan = plan, .why = &work->failure};
+    struct published_set published;
+    char prefix[DAEMON_KEY_BYTES];
+    daemon_video_prefix(video, prefix);
+    work->set = calloc(1, sizeof *work->set);
+    all.transcode = sl_arena_array(
+        &all.arena, (size_t)plan->chunk_count * (size_t)plan->codec_count, sizeof *all.transcode);
+    all.audio = sl_arena_array(&all.arena, (size_t)plan->audio_count, sizeof *all.audio);
+    int code = work->set && all.transcode && all.audio ? SL_OK : SL_ENOMEM;
+    if (code == SL_OK)
+        code = store_walk_reports(reader, video->id, report_take, &all);
+    if (code == SL_OK)
+        code = plan_publish(plan, video->text, all.transcode, all.audio, &all.arena, &published,
+                            &work->failure);
+    if (code == SL_OK) {
+        work->set->duration_ns =
+            sl_muldiv_i64(published.duration_ticks, SL_NS_PER_S, published.timescale);
+        code = folders_fill(work->set, &published);
+    }
+    if (code == SL_OK)
+        code = samples_fill(work->set, &published, prefix, (uint64_t)video->id.v);
+    if (code == SL_OK)
+        code = result_make(plan, &all, &published, work->set);
+    if (code == SL_OK)
+        code = set_write(d, work, &published);
+    sl_arena_fini(&all.arena);
+    return code;
+}
+
+/* ---- finish ---- */
+
+static int object_copy(struct daemon *d, const char *from, const char *to, struct sl_failure *why)
+{
+    struct sl_buf bytes = {0};
+    int code = object_read(d, from, &bytes, why);
+    if (code == SL_OK)
+        code = objects_put_bytes(d->objects, NULL, to, bytes.data, bytes.length, true, why);
+    sl_buf_fini(&bytes);
+    return code;
+}
+
+struct sweep {
+    struct daemon *daemon;
+    const struct daemon_work *work;
+    const char *master;
+    const char *mpd;
+    int64_t count;
+};
+
+static int token_compare(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static int orphan_sweep(void *arg, const char *key, int64_t bytes)
+{
+    (void)bytes;
+    struct sweep *sweep = arg;
+    uint64_t token = objects_key_token(key);
+    if (strcmp(key, sweep->master) == 0 || strcmp(key, sweep->mpd) == 0)
+        return 0;
+    if (token && sweep->work->token_count > 0 &&
+        bsearch(&token, sweep->work->tokens, sweep->work->token_count, sizeof *sweep->work->tokens,
+                token_compare))
+        return 0;
+    sweep->count++;
+    return objects_delete(sweep->daemon->objects, NULL, key, NULL);
+}
+
+static int work_finish(struct daemon *d, struct daemon_work *work)
+{
+    const struct daemon_package *package = work->video->package;
+    char prefix[DAEMON_KEY_BYTES], master[DAEMON_KEY_BYTES + 16], mpd[DAEMON_KEY_BYTES + 16];
+    if (!package)
+        return sl_fail(&work->failure, SL_EINTERNAL,
+                       "the package report is gone; retry from package");
+    daemon_video_prefix(work->video, prefix);
+    snprintf(master, sizeof master, "%smaster.m3u8", prefix);
+    snprintf(mpd, sizeof mpd, "%smanifest.mpd", prefix);
+    int code = object_copy(d, package->master, master, &work->failure);
+    if (code == SL_OK && package->mpd[0])
+        code = object_copy(d, package->mpd, mpd, &work->failure);
+    if (code != SL_OK)
+        return code;
+    struct sweep sweep = {.daemon = d, .work = work, .master = master, .mpd = mpd};
+    code = objects_list(d->objects, prefix, orphan_sweep, &sweep, &work->failure);
+    if (sweep.count > 0) {
+        struct sl_log_about about = {.video = work->text};
+        sl_info(&about, "%" PRId64 " objects of lapsed leases were removed", sweep.count);
+    }
+    return code;
+}
+
+/* ---- removal ---- */
+
+static int prefix_delete(struct daemon *d, struct daemon_work *work, const char *fmt, int version)
+{
+    char prefix[DAEMON_KEY_BYTES];
+    snprintf(prefix, sizeof prefix, fmt, work->text, version);
+    return objects_delete_prefix(d->objects, prefix, &work->failure);
+}
+
+static int work_delete(struct daemon *d, struct daemon_work *work)
+{
+    int code = prefix_delete(d, work, "published/%s/", 0);
+    if (code == SL_OK)
+        code = prefix_delete(d, work, "work/%s/", 0);
+    if (code == SL_OK && work->with_original)
+        code = prefix_delete(d, work, "originals/%s/", 0);
+    if (code == SL_OK)
+        daemon_source_path_drop(d, work->text);
+    return code;
+}
+
+static int work_clean(struct daemon *d, struct daemon_work *work)
+{
+    int code = prefix_delete(d, work, "work/%s/", 0);
+    if (code == SL_OK && work->old_version > 0)
+        code = prefix_delete(d, work, "published/%s/%d/", work->old_version);
+    for (size_t i = 0; i < 2 && code == SL_OK; i++)
+        if (work->manifests[i][0])
+            code = objects_delete(d->objects, NULL, work->manifests[i], &work->failure);
+    daemon_source_path_drop(d, work->text);
+    return code;
+}
+
+void daemon_work_run(struct daemon *d, struct daemon_work *work, struct store *reader)
+{
+    switch (work->kind) {
+    case WORK_INGEST:
+        work->code = daemon_ingest_copy(d, work->text, work->video->source_path, &work->bytes,
+                                        work->sha256, &work->failure);
+        break;
+    case WORK_PLAN:
+        work->code = work_plan(d, work);
+        break;
+    case WORK_SET:
+        work->code = work_set(d, work, reader);
+        break;
+    case WORK_FINISH:
+        work->code = work_finish(d, work);
+        break;
+    case WORK_DELETE:
+        work->code = work_delete(d, work);
+        break;
+    case WORK_CLEAN:
+        work->code = work_clean(d, work);
+        break;
+    }
+    if (work->code > 0) /* of a walk that was stopped */
+        work->code = SL_EINTERNAL;
+    if (work->code == SL_OK)
+        return;
+    work->failure.code = work->code;
+    if (!work->failure.message[0])
+        snprintf(work->failure.message, sizeof work->failure.message, "%s",
+                 sl_error_text(work->code));
+}
