@@ -1,0 +1,172 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/cli_http.h"
+#include "cli/cli_upload.h"
+#include "cli/cli_watch.h"
+#include "config/config.h"
+#include "model/task_types.h"
+
+/* A file that can be a video: regular, readable, not empty. The descriptor is the caller's. */
+static int source_open(struct cli *cli, const char *name, int *out_fd, int64_t *out_bytes)
+{
+    struct stat info;
+    if (stat(name, &info) != 0) {
+        if (errno == ENOENT || errno == ENOTDIR)
+            return cli_fail(cli, CLI_NOT_FOUND, "not_found", "there is no file %s: check the path",
+                            name);
+        return cli_fail(cli, CLI_NOT_FOUND, "not_found", "cannot look at %s: %s", name,
+                        strerror(errno));
+    }
+    if (!S_ISREG(info.st_mode))
+        return cli_fail(cli, CLI_USAGE, "invalid",
+                        "%s is %s, not a file: name the video file itself", name,
+                        S_ISDIR(info.st_mode)    ? "a folder"
+                        : S_ISFIFO(info.st_mode) ? "a pipe"
+                                                 : "a device or socket");
+    if (info.st_size == 0)
+        return cli_fail(cli, CLI_USAGE, "invalid", "%s is empty: there is nothing to encode", name);
+    int fd = open(name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd < 0)
+        return cli_fail(cli, CLI_USAGE, "refused", "cannot read %s: %s", name, strerror(errno));
+    *out_fd = fd;
+    *out_bytes = info.st_size;
+    return CLI_OK;
+}
+
+/* Adds "policy" by name, or "policy_text" from a YAML file that holds. */
+static int policy_add(struct cli *cli, const char *policy, json_t *send)
+{
+    size_t length = strlen(policy);
+    bool yaml = (length > 5 && strcmp(policy + length - 5, ".yaml") == 0) ||
+                (length > 4 && strcmp(policy + length - 4, ".yml") == 0);
+    if (!yaml && !strchr(policy, '/')) {
+        json_object_set_new(send, "policy", json_string(policy));
+        return CLI_OK;
+    }
+    struct sl_buf text = {0};
+    struct sl_failure why;
+    struct config_mistakes mistakes = {0};
+    struct policy parsed;
+    int code = CLI_OK;
+    int result = config_file_read(policy, &text, &why);
+    if (result != SL_OK) {
+        code = cli_fail(cli, result == SL_ENOENT ? CLI_NOT_FOUND : CLI_USAGE, sl_error_word(result),
+                        "--policy: %s", why.message);
+    } else if (config_policy_parse(policy, (const char *)text.data, text.length, &parsed,
+                                   &mistakes) != SL_OK) {
+        struct sl_buf lines = {0};
+        config_mistakes_print(policy, &mistakes, &lines);
+        if (lines.length)
+            lines.data[lines.length - 1] = '\0';
+        code = cli_fail(cli, CLI_USAGE, "invalid", "--policy: %s",
+                        lines.data ? (const char *)lines.data : policy);
+        sl_buf_fini(&lines);
+    } else {
+        json_object_set_new(send, "policy_text",
+                            json_stringn((const char *)text.data, text.length));
+    }
+    sl_buf_fini(&text);
+    return code;
+}
+
+static int options_add(struct cli *cli, const struct cli_args *args, json_t *send)
+{
+    const char *priority = cli_args_text(args, "priority");
+    const char *provider = cli_args_text(args, "provider");
+    const char *external = cli_args_text(args, "external-id");
+    const char *policy = cli_args_text(args, "policy");
+    enum priority parsed;
+    if (priority && priority_from_word(priority, &parsed) != SL_OK)
+        return cli_fail(cli, CLI_USAGE, "invalid",
+                        "--priority: \"%s\" is none of low, normal, high, urgent", priority);
+    if (external && !provider)
+        return cli_fail(cli, CLI_USAGE, "invalid",
+                        "--external-id needs --provider beside it: the two together name a video");
+    if (priority)
+        json_object_set_new(send, "priority", json_string(priority));
+    if (provider && json_object_set_new(send, "provider", json_string(provider)) != 0)
+        return cli_fail(cli, CLI_USAGE, "invalid", "--provider: not UTF-8");
+    if (external && json_object_set_new(send, "external_id", json_string(external)) != 0)
+        return cli_fail(cli, CLI_USAGE, "invalid", "--external-id: not UTF-8");
+    return policy ? policy_add(cli, policy, send) : CLI_OK;
+}
+
+/* The file's last name as valid UTF-8: it is for people only. */
+static json_t *name_json(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const struct cli_term whole = {.utf8 = true};
+    struct sl_buf name = {0};
+    cli_term_text(&whole, &name, slash ? slash + 1 : path, -1);
+    json_t *json = json_stringn((const char *)name.data, name.length);
+    sl_buf_fini(&name);
+    return json;
+}
+
+/* Registers the path where the daemon can read it; else registers a name and uploads. */
+static int source_give(struct cli *cli, const char *file, int fd, int64_t bytes, json_t *send,
+                       struct cli_reply *reply)
+{
+    char path[PATH_MAX];
+    bool by_path = cli_http_api_is_loopback(cli->api) && realpath(file, path) &&
+                   json_object_set_new(send, "path", json_string(path)) == 0;
+    if (by_path) {
+        int code = cli_http_post(cli, "/api/v1/videos", send, reply);
+        if (code == CLI_OK)
+            return code;
+        if (reply->status != 403)
+            return cli_reply_fail(cli, reply);
+        cli_note(cli, "the daemon may not read %s itself: uploading it", path);
+        cli_reply_fini(reply);
+        json_object_del(send, "path");
+    }
+    json_object_set_new(send, "name", name_json(file));
+    if (cli_http_post(cli, "/api/v1/videos", send, reply) != CLI_OK)
+        return cli_reply_fail(cli, reply);
+    bool known = !json_is_true(json_object_get(reply->body, "created"));
+    return cli_upload_file(cli, cli_json_text(reply->body, "video_id"), fd, bytes, known);
+}
+
+int cli_submit_run(struct cli *cli, const struct cli_args *args)
+{
+    const char *file = args->words[0];
+    int fd = -1;
+    int64_t bytes = 0;
+    json_t *send = json_object();
+    struct cli_reply reply = {0};
+    int code = source_open(cli, file, &fd, &bytes);
+    if (code == CLI_OK)
+        code = options_add(cli, args, send);
+    if (code == CLI_OK)
+        code = source_give(cli, file, fd, bytes, send, &reply);
+    if (code == CLI_OK) {
+        const char *video = cli_json_text(reply.body, "video_id");
+        bool watch = cli_args_has(args, "watch");
+        bool created = json_is_true(json_object_get(reply.body, "created"));
+        if (cli->json) {
+            json_t *document = json_pack("{s:s,s:b}", "video_id", video, "created", created);
+            cli_json_print(cli, document, true);
+            json_decref(document);
+        } else {
+            struct sl_buf line = {0};
+            cli_term_text(&cli->out, &line, video, -1);
+            sl_buf_text(&line, created ? "\n" : " (known already)\n");
+            cli_term_write(&cli->out, &line);
+            sl_buf_fini(&line);
+        }
+        if (watch)
+            code = cli_watch_video(cli, video);
+    }
+    cli_reply_fini(&reply);
+    json_decref(send);
+    if (fd >= 0)
+        close(fd);
+    return code;
+}

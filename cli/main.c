@@ -1,0 +1,284 @@
+#include <curl/curl.h>
+#include <locale.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/cli_http.h"
+
+#define API_DEFAULT "http://127.0.0.1:8800"
+
+/* What every command takes; they come after a command's own options. */
+static const struct cli_option common_options[] = {
+    {"json", NULL, "print one JSON document on standard output and nothing else there"},
+    {"api", "URL", "the daemon's address (default: SLUICE_API, else " API_DEFAULT ")"},
+    {"help", NULL, "say how this command is used"},
+};
+#define COMMON_COUNT ((int)(sizeof common_options / sizeof common_options[0]))
+
+static const struct cli_option up_options[] = {
+    {"data", "DIR",
+     "where everything is kept (default: $XDG_DATA_HOME/sluice or ~/.local/share/sluice)"},
+    {"http", "ADDR:PORT",
+     "where the daemon serves HTTP (default: the configuration's, else 127.0.0.1:8800)"},
+    {"wire", "URL",
+     "where agents reach the daemon (default: the configuration's, else tcp://127.0.0.1:8801)"},
+    {"config", "FILE", "configuration for daemon and agent"},
+    {"cpus", "N", "CPUs that the agent may use (default: what the cgroup allows)"},
+};
+static const struct cli_option submit_options[] = {
+    {"policy", "NAME|FILE", "what to make of it: a policy's name, or a YAML file"},
+    {"priority", "LEVEL", "low, normal, high or urgent (default: normal)"},
+    {"provider", "ID", "who it comes from"},
+    {"external-id", "ID", "its id there; the same two again give the same video"},
+    {"watch", NULL, "stay and show it until its end"},
+};
+static const struct cli_option list_options[] = {
+    {"status", "S", "only videos in this state (ready, failed, transcoding, …)"},
+    {"limit", "N", "at most so many, newest first (default: 100)"},
+    {"after", "CURSOR", "go on where \"next\" of an earlier answer pointed"},
+};
+static const struct cli_option retry_options[] = {
+    {"from", "STEP", "do again from this step on (probe, plan, transcode, audio, package, verify)"},
+};
+static const struct cli_option delete_options[] = {
+    {"original", NULL, "delete the original too; without it the uploaded bytes stay"},
+};
+static const struct cli_option drain_options[] = {
+    {"deadline", "DURATION", "hand back what still runs after so long (90s, 10m, 1h)"},
+    {"wait", NULL, "stay until it is drained; exit 1 when the deadline passes first"},
+};
+
+#define OPTIONS(list) list, (int)(sizeof list / sizeof list[0])
+#define NO_OPTIONS    NULL, 0
+
+static int version_run(struct cli *cli, const struct cli_args *args);
+static int help_run(struct cli *cli, const struct cli_args *args);
+
+static const struct cli_command commands[] = {
+    {"up", "", "run a whole farm here: the daemon and one agent",
+     "Stays in the foreground and prints \"ready http://…\" once videos can be submitted. A daemon "
+     "or agent\n"
+     "that dies is started again. Ctrl-C or SIGTERM stops both; work goes on at the next start.",
+     OPTIONS(up_options), 0, 0, cli_up_run},
+    {"submit", "FILE", "give a video to the farm",
+     "With the daemon on this machine it reads the file where it lies; otherwise, or where it may "
+     "not read\n"
+     "it, the file is uploaded. With --watch the exit code is 1 when the video fails.",
+     OPTIONS(submit_options), 1, 1, cli_submit_run},
+    {"status", "[VIDEO]", "show one video, or the farm", NULL, NO_OPTIONS, 0, 1, cli_video_status},
+    {"list", "", "list videos, newest first", NULL, OPTIONS(list_options), 0, 0, cli_video_list},
+    {"watch", "VIDEO", "show a video's progress until its end",
+     "Exit 0 when it is ready, 1 when it failed or was cancelled.", NO_OPTIONS, 1, 1,
+     cli_watch_run},
+    {"delete", "VIDEO", "remove a video and what was published of it", NULL,
+     OPTIONS(delete_options), 1, 1, cli_video_delete},
+    {"cancel", "VIDEO", "stop work on a video", NULL, NO_OPTIONS, 1, 1, cli_video_cancel},
+    {"retry", "VIDEO", "take up a failed or cancelled video again", NULL, OPTIONS(retry_options), 1,
+     1, cli_video_retry},
+    {"nodes", "", "list the machines of the farm", NULL, NO_OPTIONS, 0, 0, cli_node_list},
+    {"drain", "NODE", "let a node finish what it runs and give it nothing new",
+     "NODE is an id or a name of `sluice nodes`. Without --wait it returns when the daemon has "
+     "agreed.",
+     OPTIONS(drain_options), 1, 1, cli_node_drain},
+    {"undrain", "NODE", "give a drained node work again", NULL, NO_OPTIONS, 1, 1, cli_node_undrain},
+    {"devices", "", "list the farm's devices", NULL, NO_OPTIONS, 0, 0, cli_device_list},
+    {"explain", "VIDEO|TASK", "say why it waits, runs or failed", NULL, NO_OPTIONS, 1, 1,
+     cli_video_explain},
+    {"dlq", "[list|show|redrive|drop] [TASK]", "work that was given up and waits for a person",
+     "redrive queues the task again with its attempts forgotten; drop lets its video fail for "
+     "good.",
+     NO_OPTIONS, 0, 2, cli_dlq_run},
+    {"policy", "check FILE", "check a policy file", "Exit 1 when it has mistakes.", NO_OPTIONS, 2,
+     2, cli_check_policy},
+    {"config", "check FILE", "check a configuration file", "Exit 1 when it has mistakes.",
+     NO_OPTIONS, 2, 2, cli_check_config},
+    {"hw", "", "list what this machine offers for encoding", "Asks sluice-worker; needs no daemon.",
+     NO_OPTIONS, 0, 0, cli_device_hw},
+    {"version", "", "print the version", NULL, NO_OPTIONS, 0, 0, version_run},
+    {"help", "[COMMAND]", "say how sluice or a command is used", NULL, NO_OPTIONS, 0, 1, help_run},
+};
+#define COMMAND_COUNT (sizeof commands / sizeof commands[0])
+
+static const struct cli_command *command_find(const char *name)
+{
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static int command_unknown(struct cli *cli, const char *name)
+{
+    char names[512] = "";
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        size_t used = strlen(names);
+        snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "", commands[i].name);
+    }
+    return cli_fail(cli, CLI_USAGE, "invalid", "there is no command \"%s\"; there are %s", name,
+                    names);
+}
+
+static void help_print(FILE *file)
+{
+    fputs("sluice: turns uploaded video into streamable video on a farm\n\n"
+          "usage: sluice COMMAND [options]\n\n",
+          file);
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        fprintf(file, "  %-8s  %s\n", commands[i].name, commands[i].summary);
+    fputs("\nEvery command takes --json, --api URL and --help.\n"
+          "Exit codes: 0 done, 1 the thing asked about failed, 2 bad usage, 3 not found,\n"
+          "4 cannot reach the daemon, 5 refused, 6 the daemon failed.\n"
+          "Environment: SLUICE_API, the daemon's address; SLUICE_SECRET_FILE, a file with the "
+          "farm's\n"
+          "secret, which a daemon on another machine asks for.\n",
+          file);
+}
+
+static void options_print(const struct cli_option *options, int count)
+{
+    for (int i = 0; i < count; i++) {
+        char left[64];
+        snprintf(left, sizeof left, "--%s%s%s", options[i].name, options[i].value ? " " : "",
+                 options[i].value ? options[i].value : "");
+        printf("  %-22s  %s\n", left, options[i].help);
+    }
+}
+
+static int command_help(const struct cli_command *command)
+{
+    printf("sluice %s: %s\n\nusage: sluice %s%s%s [options]\n\n", command->name, command->summary,
+           command->name, command->words[0] ? " " : "", command->words);
+    if (command->details)
+        printf("%s\n\n", command->details);
+    options_print(command->options, command->option_count);
+    options_print(common_options, COMMON_COUNT);
+    return CLI_OK;
+}
+
+static int help_run(struct cli *cli, const struct cli_args *args)
+{
+    if (args->word_count == 0) {
+        help_print(stdout);
+        return CLI_OK;
+    }
+    const struct cli_command *command = command_find(args->words[0]);
+    return command ? command_help(command) : command_unknown(cli, args->words[0]);
+}
+
+static int version_run(struct cli *cli, const struct cli_args *args)
+{
+    (void)args;
+    if (cli->json) {
+        json_t *document = json_pack("{s:s}", "version", SLUICE_VERSION);
+        cli_json_print(cli, document, false);
+        json_decref(document);
+    } else {
+        printf("sluice %s\n", SLUICE_VERSION);
+    }
+    return CLI_OK;
+}
+
+/* Takes --json and --api from one set of parsed options. */
+static int common_take(struct cli *cli, const struct cli_args *args, char api[CLI_API_BYTES])
+{
+    struct sl_failure why;
+    if (cli_args_has(args, "json"))
+        cli->json = true;
+    const char *url = cli_args_text(args, "api");
+    if (url && cli_http_api_parse(url, api, &why) != SL_OK)
+        return cli_fail(cli, CLI_USAGE, "invalid", "--api: %s", why.message);
+    return CLI_OK;
+}
+
+static int command_run(struct cli *cli, const struct cli_command *command, int argc,
+                       char *const *argv, char api[CLI_API_BYTES])
+{
+    struct cli_option options[CLI_OPTIONS_MAX];
+    struct cli_args args;
+    struct sl_failure why;
+    int count = command->option_count;
+    if (count)
+        memcpy(options, command->options, (size_t)count * sizeof *options);
+    memcpy(options + count, common_options, sizeof common_options);
+    count += COMMON_COUNT;
+    /* --json decides how mistakes in the rest are told. */
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--json") == 0)
+            cli->json = true;
+    if (cli_args_parse(argc, argv, options, count, false, &args, NULL, &why) != SL_OK)
+        return cli_fail(cli, CLI_USAGE, "invalid", "%s: %s; see `sluice %s --help`", command->name,
+                        why.message, command->name);
+    int code = common_take(cli, &args, api);
+    if (code)
+        return code;
+    if (cli_args_has(&args, "help"))
+        return command_help(command);
+    if (args.word_count < command->words_min)
+        return cli_fail(cli, CLI_USAGE, "invalid", "%s needs %s: sluice %s %s", command->name,
+                        command->words, command->name, command->words);
+    if (args.word_count > command->words_max)
+        return cli_fail(cli, CLI_USAGE, "invalid", "%s: \"%s\" is one word too many: sluice %s%s%s",
+                        command->name, args.words[command->words_max], command->name,
+                        command->words[0] ? " " : "", command->words);
+    return command->run(cli, &args);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct cli_option first_options[] = {
+        {"json", NULL, ""}, {"api", "URL", ""}, {"help", NULL, ""}, {"version", NULL, ""}};
+    struct cli cli = {0};
+    struct cli_args first;
+    struct sl_failure why;
+    char api[CLI_API_BYTES] = API_DEFAULT;
+    char secret[CLI_SECRET_BYTES] = "";
+    int used = 0;
+
+    setlocale(LC_CTYPE, "");
+    signal(SIGPIPE, SIG_IGN);
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    cli_term_open(&cli.out, stdout);
+    cli_term_open(&cli.err, stderr);
+    cli.api = api;
+    cli.secret = secret;
+
+    int code = CLI_OK;
+    const char *secret_file = getenv("SLUICE_SECRET_FILE");
+    const char *from_environment = getenv("SLUICE_API");
+    if (from_environment && from_environment[0] &&
+        cli_http_api_parse(from_environment, api, &why) != SL_OK)
+        code = cli_fail(&cli, CLI_USAGE, "invalid", "SLUICE_API: %s", why.message);
+    else if (secret_file && secret_file[0] &&
+             cli_http_secret_read(secret_file, secret, &why) != SL_OK)
+        code = cli_fail(&cli, CLI_USAGE, "invalid", "SLUICE_SECRET_FILE: %s", why.message);
+    else if (cli_args_parse(argc - 1, argv + 1, first_options, 4, true, &first, &used, &why) !=
+             SL_OK)
+        code = cli_fail(&cli, CLI_USAGE, "invalid", "%s; see `sluice --help`", why.message);
+    else
+        code = common_take(&cli, &first, api);
+    if (code)
+        goto done;
+    argc -= 1 + used;
+    argv += 1 + used;
+    if (cli_args_has(&first, "version")) {
+        code = version_run(&cli, &first);
+    } else if (cli_args_has(&first, "help")) {
+        help_print(stdout);
+    } else if (argc == 0) {
+        help_print(stderr);
+        code = CLI_USAGE;
+    } else {
+        const struct cli_command *command = command_find(argv[0]);
+        code = command ? command_run(&cli, command, argc - 1, argv + 1, api)
+                       : command_unknown(&cli, argv[0]);
+    }
+done:
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        if (code == CLI_OK)
+            code = CLI_FAILED;
+    }
+    curl_global_cleanup();
+    return code;
+}
