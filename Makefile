@@ -104,7 +104,7 @@ CC       ?= cc
 PKGS     := $(sort $(AV) zimg libprotobuf-c libcrypto sqlite3 libmicrohttpd libcurl jansson yaml-0.1)
 CPPFLAGS := -I. -I$(B)/gen -D_GNU_SOURCE -DSLUICE_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 WARN     := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 \
-	-Wno-missing-field-initializers -Wno-format-nonliteral
+	-Wno-missing-field-initializers -Wno-format-nonliteral -Wno-format-truncation
 comma    := ,
 HARDEN   := -fstack-protector-strong -fstack-clash-protection -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2)
 SANFLAGS := $(if $(filter address,$(SAN)),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer) \
