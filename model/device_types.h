@@ -36,8 +36,8 @@ struct device_row {
     int32_t session_limit;           /* 0: no limit known */
     int64_t mpix_per_s[CODEC_COUNT]; /* measured throughput, one session; 0 unknown */
     int64_t vram_bytes;
-    int32_t cpus;            /* of a CPU pool: what the node may use; else 0 */
-    int64_t memory_bytes;    /* of a CPU pool: what the node may use; else 0 */
+    int32_t cpus;         /* of a CPU pool: what the node may use; else 0 */
+    int64_t memory_bytes; /* of a CPU pool: what the node may use; else 0 */
 };
 
 /* What a task asks of a node, and what a node offers: same members, same units. */

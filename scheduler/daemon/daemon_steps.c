@@ -328,20 +328,20 @@ static int work_finish(struct daemon *d, struct daemon_work *work)
 
 /* ---- removal ---- */
 
-static int prefix_delete(struct daemon *d, struct daemon_work *work, const char *fmt, int version)
+static int folder_delete(struct daemon *d, struct daemon_work *work, const char *root)
 {
     char prefix[DAEMON_KEY_BYTES];
-    snprintf(prefix, sizeof prefix, fmt, work->text, version);
+    snprintf(prefix, sizeof prefix, "%s/%s/", root, work->text);
     return objects_delete_prefix(d->objects, prefix, &work->failure);
 }
 
 static int work_delete(struct daemon *d, struct daemon_work *work)
 {
-    int code = prefix_delete(d, work, "published/%s/", 0);
+    int code = folder_delete(d, work, "published");
     if (code == SL_OK)
-        code = prefix_delete(d, work, "work/%s/", 0);
+        code = folder_delete(d, work, "work");
     if (code == SL_OK && work->with_original)
-        code = prefix_delete(d, work, "originals/%s/", 0);
+        code = folder_delete(d, work, "originals");
     if (code == SL_OK)
         daemon_source_path_drop(d, work->text);
     return code;
@@ -349,9 +349,12 @@ static int work_delete(struct daemon *d, struct daemon_work *work)
 
 static int work_clean(struct daemon *d, struct daemon_work *work)
 {
-    int code = prefix_delete(d, work, "work/%s/", 0);
-    if (code == SL_OK && work->old_version > 0)
-        code = prefix_delete(d, work, "published/%s/%d/", work->old_version);
+    int code = folder_delete(d, work, "work");
+    if (code == SL_OK && work->old_version > 0) {
+        char old[DAEMON_KEY_BYTES];
+        snprintf(old, sizeof old, "published/%s/%d/", work->text, work->old_version);
+        code = objects_delete_prefix(d->objects, old, &work->failure);
+    }
     for (size_t i = 0; i < 2 && code == SL_OK; i++)
         if (work->manifests[i][0])
             code = objects_delete(d->objects, NULL, work->manifests[i], &work->failure);

@@ -100,6 +100,16 @@ def name_of(pid):
 
 
 class _Result(unittest.TextTestResult):
+    def startTest(self, test):
+        self.began = time.monotonic()
+        super().startTest(test)
+
+    def stopTest(self, test):
+        super().stopTest(test)
+        took = time.monotonic() - self.began
+        if took > 5:
+            self.stream.writeln("    %.1f s" % took)
+
     def addSuccess(self, test):
         super().addSuccess(test)
         self.passed = getattr(self, "passed", 0) + 1

@@ -27,7 +27,7 @@ FOLDERS = {
     "media": ["hal"],
     "package": [],
     "worker": ["hal", "cpu", "encoders", "media", "package", "wire"],
-    "agent": ["hal", "wire", "objects", "config"],
+    "agent": ["agent/core", "hal", "wire", "objects", "config"],
     "config": [],
     "cli": ["config"],
 }
