@@ -1,10 +1,11 @@
-"""Runs every test program and every end-to-end file, one after the other, and adds up.
+"""Runs every test program and every end-to-end file, two at a time, and adds up.
 
 A test program is build/tests/<area>/test_*; its cmocka output is read line by line. Python files are
 tests/style/test_*.py and tests/e2e/test_*.py; each prints a RESULT line at its end. Output is shown for
 what failed, and everything goes to build/test-logs/. What was skipped is listed with its reason.
 """
 import argparse
+import concurrent.futures
 import os
 import re
 import signal
@@ -15,7 +16,8 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 UNIT_SECONDS = int(os.environ.get("SLUICE_UNIT_SECONDS", "300"))
 E2E_SECONDS = int(os.environ.get("SLUICE_E2E_SECONDS", "3600"))
-E2E_ORDER = ["test_cli", "test_main_job", "test_faults", "test_shared_job"]
+AT_ONCE = int(os.environ.get("SLUICE_TEST_JOBS", "2"))
+E2E_ORDER = ["test_faults", "test_main_job", "test_shared_job", "test_cli"]  # the longest first
 
 
 class Sum:
@@ -47,6 +49,16 @@ def run(argv, seconds, log, env):
             raise
     with open(log, "r", encoding="utf-8", errors="replace") as text:
         return code, text.read(), late
+
+
+def run_all(commands, seconds, env):
+    """(name, exit code, text, timed out, seconds taken) of (name, argv, log) each, in order, so many at once."""
+    def one(command):
+        name, argv, log = command
+        began = time.monotonic()
+        return (name, *run(argv, seconds, log, env), time.monotonic() - began)
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        yield from pool.map(one, commands)
 
 
 def how_it_ended(code, late, seconds):
@@ -95,16 +107,16 @@ def unit(build, areas, total, logs, env):
         print("no test programs found for: %s" % (", ".join(areas) if areas else "tests/*"))
         total.failed += 1
         total.failures.append("no test programs")
+    commands = []
     for name in sources:
         path = os.path.join(build, "tests", name)
-        if not os.access(path, os.X_OK):
-            print("FAIL  %-40s was not built" % name)
-            total.failed += 1
-            total.failures.append("%s: not built" % name)
+        if os.access(path, os.X_OK):
+            commands.append((name, [path], os.path.join(logs, name.replace("/", "-") + ".log")))
             continue
-        began = time.monotonic()
-        code, text, late = run([path], UNIT_SECONDS, os.path.join(logs, name.replace("/", "-") + ".log"), env)
-        took = time.monotonic() - began
+        print("FAIL  %-40s was not built" % name)
+        total.failed += 1
+        total.failures.append("%s: not built" % name)
+    for name, code, text, late, took in run_all(commands, UNIT_SECONDS, env):
         if code == 77 and not late:
             reason = text.strip().splitlines()[-1] if text.strip() else "it said no reason"
             total.skipped += 1
@@ -136,12 +148,9 @@ def python_files(folder, first):
 
 
 def python(folder, total, logs, env):
-    for file in python_files(folder, E2E_ORDER):
-        name = "%s/%s" % (folder, file[:-3])
-        began = time.monotonic()
-        code, text, late = run([sys.executable, "-u", os.path.join("tests", folder, file)], E2E_SECONDS,
-                               os.path.join(logs, name.replace("/", "-") + ".log"), env)
-        took = time.monotonic() - began
+    commands = [("%s/%s" % (folder, file[:-3]), [sys.executable, "-B", "-u", os.path.join("tests", folder, file)],
+                 os.path.join(logs, "%s-%s.log" % (folder, file[:-3]))) for file in python_files(folder, E2E_ORDER)]
+    for name, code, text, late, took in run_all(commands, E2E_SECONDS, env):
         result = re.search(r"^RESULT passed=(\d+) failed=(\d+) skipped=(\d+)$", text, re.M)
         passed, failed, skipped = (int(x) for x in result.groups()) if result else (0, 0, 0)
         if (code != 0 or late or not result) and failed == 0:
