@@ -3,8 +3,8 @@
  * nng 1.5.2 can crash or leak when a receive is cancelled while its send runs. So nothing is ever cancelled
  * here: a wait that ends early abandons the whole connection, and the next question opens a fresh one. The
  * other lane's wait then ends as unreachable, which its caller treats as any lost connection.
- * Closing a socket may never return either (its pipe waits for a callback that does not come), so a thread
- * of its own closes each, and nobody waits for it but wire_client_close, for a while.
+ * Closing a socket may never return either: see WIRE_QUIET_NS. So a thread of its own closes each, and nobody
+ * waits for it but wire_client_close, for a while.
  *
  * Lock order: `lock` is never held while nng is called, because nng calls back with its own locks held.
  */
@@ -182,8 +182,10 @@ static struct connection *connection_use(struct wire_client *client, struct sl_f
 
 static void *connection_close(void *arg)
 {
+    static const struct timespec quiet = {.tv_nsec = WIRE_QUIET_NS};
     struct connection *connection = arg;
     struct wire_client *client = connection->client;
+    nanosleep(&quiet, NULL);
     nng_close(connection->socket);
     pthread_mutex_lock(&client->lock);
     while (connection->users)

@@ -114,15 +114,16 @@ static void on_receive(void *arg)
 {
     struct wire_server *server = arg;
     int result = nng_aio_result(server->aio);
-    if (atomic_load(&server->closing) || result == NNG_ECLOSED || result == NNG_ECANCELED)
-        return;
+    bool closing = atomic_load(&server->closing);
     if (result == 0) {
         nng_msg *message = nng_aio_get_msg(server->aio);
         nng_aio_set_msg(server->aio, NULL);
-        message_take(server, message);
+        if (!closing)
+            message_take(server, message);
         nng_msg_free(message);
     }
-    nng_recv_aio(server->socket, server->aio);
+    if (!closing && result != NNG_ECLOSED && result != NNG_ECANCELED)
+        nng_recv_aio(server->socket, server->aio);
 }
 
 static int listen_failed(const struct wire_url *url, int result, struct sl_failure *why)
@@ -218,10 +219,12 @@ void wire_server_reply(struct wire_pending *pending, const void *bytes, size_t l
         bool ready = nng_msg_header_append(message, pending->header, pending->header_length) == 0 &&
                      (!mac_bytes ||
                       wire_mac_make(&server->secret, WIRE_TO_AGENT, bytes, length, body) == SL_OK);
-        if (ready && nng_sendmsg(server->socket, message, 0) == 0)
-            atomic_fetch_add(&server->replies, 1);
-        else
+        /* Counted first: its receiver may ask for the count before the send returns. */
+        atomic_fetch_add(&server->replies, 1);
+        if (!ready || nng_sendmsg(server->socket, message, 0) != 0) {
+            atomic_fetch_sub(&server->replies, 1);
             nng_msg_free(message);
+        }
     }
     wire_pending_drop(pending);
 }
@@ -232,7 +235,7 @@ void wire_pending_drop(struct wire_pending *pending)
     free(pending);
 }
 
-/* nng 1.5.2 may never come back from closing a socket that is in the middle of something; its owner goes on. */
+/* For a socket whose closing does not come back; its owner goes on. */
 struct closing {
     struct wire_server *server;
     sem_t done;
@@ -249,7 +252,9 @@ static void closing_unref(struct closing *closing)
 
 static void *socket_close(void *arg)
 {
+    static const struct timespec quiet = {.tv_nsec = WIRE_QUIET_NS};
     struct closing *closing = arg;
+    nanosleep(&quiet, NULL);
     nng_close(closing->server->socket);
     nng_aio_free(closing->server->aio); /* waits for a callback that runs */
     server_unref(closing->server);

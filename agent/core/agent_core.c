@@ -11,7 +11,8 @@
 
 struct held {
     struct sync_held said; /* report points to its own memory */
-    uint64_t sent_seq;     /* request that carried the end of it; 0: none */
+    uint64_t sent_seq;     /* request under way that carries the end of it; 0: none */
+    uint64_t end_seq;      /* first request that stated the end of it; 0: none */
 };
 
 struct agent_core {
@@ -118,6 +119,33 @@ static void action_add(struct agent_actions *actions, enum agent_action_kind kin
 
 /* ---- requests ---- */
 
+/* States the ends of those that were stated as ended before, or of the others, as far as they fit. */
+static int news_put(struct agent_core *core, bool again, struct sl_arena *arena, size_t *news_bytes,
+                    struct sync_held *out)
+{
+    for (int32_t i = 0; i < core->count; i++) {
+        struct held *held = &core->table[i];
+        if (held->said.state == HELD_RUNNING || (held->end_seq != 0) != again)
+            continue;
+        if (*news_bytes + held->said.report_bytes > NEWS_BYTES_MAX) {
+            out[i].state = HELD_RUNNING;
+            continue;
+        }
+        /* A copy: the report may be let go by another answer while this request is being encoded. */
+        if (held->said.report_bytes) {
+            out[i].report = sl_arena_memdup(arena, held->said.report, held->said.report_bytes);
+            if (!out[i].report)
+                return SL_ENOMEM;
+            out[i].report_bytes = held->said.report_bytes;
+        }
+        *news_bytes += held->said.report_bytes;
+        held->sent_seq = core->seq;
+        if (!held->end_seq)
+            held->end_seq = core->seq;
+    }
+    return SL_OK;
+}
+
 int agent_core_request(struct agent_core *core, bool park, struct sl_arena *arena,
                        struct sync_request *out)
 {
@@ -138,30 +166,20 @@ int agent_core_request(struct agent_core *core, bool park, struct sl_arena *aren
     if (!request.held)
         return SL_ENOMEM;
     size_t news_bytes = 0;
-    bool news = false;
     for (int32_t i = 0; i < core->count; i++) {
-        struct held *held = &core->table[i];
-        struct sync_held *said = &request.held[i];
-        *said = held->said;
-        said->report = NULL;
-        said->report_bytes = 0;
-        if (said->state == HELD_RUNNING)
-            continue;
-        if (news_bytes + held->said.report_bytes > NEWS_BYTES_MAX) {
-            said->state = HELD_RUNNING;
-            continue;
-        }
-        /* A copy: the report may be let go by another answer while this request is being encoded. */
-        if (held->said.report_bytes) {
-            said->report = sl_arena_memdup(arena, held->said.report, held->said.report_bytes);
-            if (!said->report)
-                return SL_ENOMEM;
-            said->report_bytes = held->said.report_bytes;
-        }
-        news_bytes += held->said.report_bytes;
-        held->sent_seq = core->seq;
-        news = true;
+        request.held[i] = core->table[i].said;
+        request.held[i].report = NULL;
+        request.held[i].report_bytes = 0;
     }
+    /* What was stated as ended stays so; all of it fitted into one request before. */
+    int code = news_put(core, true, arena, &news_bytes, request.held);
+    if (!code)
+        code = news_put(core, false, arena, &news_bytes, request.held);
+    if (code)
+        return code;
+    bool news = false;
+    for (int32_t i = 0; i < core->count; i++)
+        news |= core->table[i].said.state != HELD_RUNNING;
     request.park = park && !news && !core->leaving;
     *out = request;
     return SL_OK;
@@ -194,11 +212,13 @@ static void grant_take(struct agent_core *core, const struct sync_grant *grant, 
         action_add(actions, AGENT_START, grant->token, number);
 }
 
-static void verdict_take(struct agent_core *core, const struct sync_verdict *verdict,
+static void verdict_take(struct agent_core *core, uint64_t seq, const struct sync_verdict *verdict,
                          struct agent_actions *actions)
 {
     struct held *held = held_find(core, verdict->token);
-    if (!held)
+    /* The answer to a request that still said running may call a token stale just because a later one, which
+     * overtook it, told of its end. Only an answer to the end decides about the output. */
+    if (!held || seq < held->end_seq)
         return;
     if (verdict->kind == VERDICT_STALE)
         action_add(actions, AGENT_DROP, verdict->token, -1);
@@ -217,7 +237,7 @@ int agent_core_answer(struct agent_core *core, int64_t now_ns, const struct sync
         return answer->refused.code;
     core->contact_at_ns = now_ns;
     for (int32_t i = 0; i < answer->verdict_count; i++)
-        verdict_take(core, &answer->verdicts[i], actions);
+        verdict_take(core, answer->seq, &answer->verdicts[i], actions);
     for (int32_t i = 0; i < answer->grant_count; i++)
         grant_take(core, &answer->grants[i], i, actions);
     return SL_OK;

@@ -4,8 +4,10 @@
  *  1. A token is stated in every request from its grant until a verdict on it.
  *  2. A token is started once, however often it is granted: tokens that were let go are remembered, so that an
  *     answer that was overtaken by a newer one cannot start its work again.
- *  3. Outputs of a token whose report may have left the node are deleted only on a STALE verdict: without an
- *     answer nobody here knows whether the daemon committed them.
+ *  3. Outputs of a token whose report may have left the node are deleted only on a STALE verdict that answers
+ *     a request with the report: without one nobody here knows whether the daemon committed them. (Two
+ *     requests may overtake each other, and one that still says running is stale once the other was taken.)
+ *  4. What was stated as ended is never again stated as running.
  *
  *  state         event                         next         function
  *  -             grant                         running      grant_take
@@ -14,7 +16,7 @@
  *  running       failure                       failed       agent_core_failed
  *  running       agent_core_leave, and the     handed back  agent_core_handed_back
  *                work has been stopped
- *  any           STALE                         - (DROP)     agent_core_answer
+ *  any           STALE, invariant 3            - (DROP)     agent_core_answer
  *  not running   ACCEPTED                      - (FORGET)   agent_core_answer
  *  running       no daemon for give_up_ns      - (DROP)     agent_core_tick
  *

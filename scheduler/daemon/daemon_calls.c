@@ -226,6 +226,8 @@ static void submit_handle(struct daemon *d, struct daemon_call *call)
     }
     daemon_video_dirty(d, video);
     daemon_video_touch(d, video);
+    if (!daemon_list_push(&d->batch.news, video))
+        abort();
     api->video = id;
     submit->created = true;
     struct sl_log_about about = daemon_about(video);

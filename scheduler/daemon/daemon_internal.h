@@ -395,7 +395,7 @@ void daemon_batch_begin(struct daemon *d);
 /* Commits and lets everything out. */
 bool daemon_batch_end(struct daemon *d);
 
-/* ---- daemon_video.c ---- */
+/* ---- daemon_record.c ---- */
 
 struct daemon_video *daemon_video_find(const struct daemon *d, struct video_id id);
 struct daemon_video *daemon_video_new(struct daemon *d, struct video_id id);
@@ -406,14 +406,17 @@ int32_t daemon_video_published(const struct daemon_video *video);
 void daemon_video_free(struct daemon *d, struct daemon_video *video);
 /* Out of the core and out of the table; freed when nothing holds it. */
 void daemon_video_leave(struct daemon *d, struct daemon_video *video);
-/* Does what is due next: invariant 4. */
-void daemon_video_advance(struct daemon *d, struct daemon_video *video);
-void daemon_video_fail(struct daemon *d, struct daemon_video *video, const struct sl_failure *why);
 void daemon_video_plan_drop(struct daemon_video *video);
 void daemon_video_set_drop(struct daemon_video *video);
 void daemon_video_row(const struct daemon_video *video, struct store_video *row);
 void daemon_video_prefix(const struct daemon_video *video, char prefix[DAEMON_KEY_BYTES]);
 struct sl_log_about daemon_about(const struct daemon_video *video);
+
+/* ---- daemon_video.c ---- */
+
+/* Does what is due next: invariant 4. */
+void daemon_video_advance(struct daemon *d, struct daemon_video *video);
+void daemon_video_fail(struct daemon *d, struct daemon_video *video, const struct sl_failure *why);
 void daemon_work_result(struct daemon *d, struct daemon_work *work);
 /* The plan of a WORK_PLAN that went well. */
 void daemon_plan_take(struct daemon *d, struct daemon_video *video, struct daemon_work *work);

@@ -168,7 +168,7 @@ static int wire_open(struct daemon *d, struct sl_failure *why)
 
 int daemon_open(const struct daemon_options *options, struct daemon **out, struct sl_failure *why)
 {
-    struct sl_failure unread;
+    struct sl_failure unread = {0};
     why = why ? why : &unread;
     *why = (struct sl_failure){0};
     struct daemon *d = calloc(1, sizeof *d);

@@ -21,6 +21,14 @@
 
 #define GRANTS_MAX 32
 
+/* nng 1.5.2 loses a message that is being sent while its socket closes (nng issue 1713), as happens here when an agent
+ * ends. What nng allocated is not counted in this program; tests/wire/test_transport counts everything. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:libnng.so\n";
+}
+
 /* A daemon that holds a list of grants and answers level-triggered, as the real one. */
 struct script {
     struct sync_grant *grant;
@@ -60,11 +68,13 @@ static void held_note(struct fake_daemon *d, const struct sync_held *held,
     struct script *s = script_find(d, held->token.v);
     struct sync_verdict *verdict = &answer->verdicts[answer->verdict_count];
     verdict->token = held->token;
-    if (!s || (s->settled && s->stale)) {
+    if (!s) {
         verdict->kind = VERDICT_STALE;
         answer->verdict_count++;
         return;
     }
+    if (s->settled)
+        return; /* a request that was overtaken */
     s->stated = true;
     s->last = *held;
     if (held->state != HELD_RUNNING && !s->ended) {

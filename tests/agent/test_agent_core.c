@@ -44,11 +44,16 @@ static void grant(struct agent_core *core, uint64_t token)
     granted(core, &token, 1);
 }
 
-static void judged(struct agent_core *core, uint64_t token, enum verdict_kind kind)
+static void judged_at(struct agent_core *core, uint64_t seq, uint64_t token, enum verdict_kind kind)
 {
     struct sync_verdict verdict = {{token}, kind};
-    struct sync_answer answer = {.verdicts = &verdict, .verdict_count = 1};
+    struct sync_answer answer = {.seq = seq, .verdicts = &verdict, .verdict_count = 1};
     assert_int_equal(agent_core_answer(core, SL_S_TO_NS(1), &answer, &actions), SL_OK);
+}
+
+static void judged(struct agent_core *core, uint64_t token, enum verdict_kind kind)
+{
+    judged_at(core, UINT64_MAX, token, kind);
 }
 
 static void acted(int32_t at, enum agent_action_kind kind, uint64_t token)
@@ -153,6 +158,52 @@ static void test_a_stale_verdict_drops_whatever_the_state(void **state)
     assert_int_equal(agent_core_held_count(core), 0);
     judged(core, 1, VERDICT_STALE);
     assert_int_equal(actions.count, 0);
+    agent_core_close(&core);
+}
+
+static void test_an_overtaken_request_does_not_cost_a_committed_output(void **state)
+{
+    (void)state;
+    struct agent_core *core = core_open();
+    struct sl_arena arena = {0};
+    grant(core, 5);
+    uint64_t running = requested(core, true, &arena).seq;
+    finish(core, 5, 10);
+    uint64_t ended = requested(core, false, &arena).seq;
+    agent_core_request_lost(core, ended); /* its answer is late; the daemon has committed */
+    judged_at(core, running, 5, VERDICT_STALE);
+    assert_int_equal(actions.count, 0);
+    assert_int_equal(agent_core_held_count(core), 1);
+    judged_at(core, ended, 5, VERDICT_ACCEPTED);
+    acted(0, AGENT_FORGET, 5);
+
+    /* Never told of its end: stale is stale. */
+    grant(core, 6);
+    running = requested(core, true, &arena).seq;
+    finish(core, 6, 10);
+    judged_at(core, running, 6, VERDICT_STALE);
+    acted(0, AGENT_DROP, 6);
+    sl_arena_fini(&arena);
+    agent_core_close(&core);
+}
+
+static void test_what_was_told_as_ended_is_never_told_as_running(void **state)
+{
+    (void)state;
+    struct agent_core *core = core_open();
+    struct sl_arena arena = {0};
+    granted(core, (uint64_t[]){1, 2, 3}, 3);
+    finish(core, 2, 300 * 1024);
+    finish(core, 3, 300 * 1024);
+    struct sync_request request = requested(core, false, &arena);
+    assert_int_equal(request.held[2].state, HELD_FINISHED);
+    agent_core_request_lost(core, request.seq);
+    finish(core, 1, 300 * 1024); /* stands first in order, but must wait */
+    request = requested(core, false, &arena);
+    assert_int_equal(request.held[0].state, HELD_RUNNING);
+    assert_int_equal(request.held[1].state, HELD_FINISHED);
+    assert_int_equal(request.held[2].state, HELD_FINISHED);
+    sl_arena_fini(&arena);
     agent_core_close(&core);
 }
 
@@ -307,6 +358,8 @@ int main(void)
         cmocka_unit_test(test_an_overtaken_answer_does_not_start_finished_work_again),
         cmocka_unit_test(test_news_are_carried_until_they_are_answered),
         cmocka_unit_test(test_a_stale_verdict_drops_whatever_the_state),
+        cmocka_unit_test(test_an_overtaken_request_does_not_cost_a_committed_output),
+        cmocka_unit_test(test_what_was_told_as_ended_is_never_told_as_running),
         cmocka_unit_test(test_work_that_was_dropped_has_no_say),
         cmocka_unit_test(test_without_a_daemon_running_work_is_given_up_but_no_finished_output),
         cmocka_unit_test(test_contact_puts_giving_up_off),

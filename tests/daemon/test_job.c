@@ -294,6 +294,26 @@ static void test_parked_sync_is_answered_when_there_is_work(void **state)
     agent_wait(&w->agent, STEP_PROBE);
 }
 
+static void test_parked_sync_is_woken_long_before_its_time(void **state)
+{
+    (void)state;
+    struct farm farm;
+    struct agent agent;
+    char video[VIDEO_ID_TEXT_BYTES];
+    farm_open(&farm);
+    farm.options.config.daemon.renew_interval_ns = SL_S_TO_NS(8);
+    farm.options.config.daemon.lease_timeout_ns = SL_S_TO_NS(20);
+    farm_start(&farm);
+    agent_open(&agent, &farm, 1);
+    assert_int_equal(agent_sync(&agent, false), SL_OK);
+    int64_t begun_ns = sl_now_ns();
+    farm_submit(&farm, video);
+    agent_wait(&agent, STEP_VERIFY);
+    assert_true(sl_now_ns() - begun_ns < SL_S_TO_NS(6));
+    agent_close(&agent);
+    farm_close(&farm);
+}
+
 static void test_second_live_node_of_one_identity_is_refused(void **state)
 {
     struct world *w = *state;
@@ -507,6 +527,7 @@ int main(void)
         WORLD(test_seam_that_never_holds_fails_the_video),
         WORLD(test_refused_probe_fails_the_video_at_once),
         WORLD(test_parked_sync_is_answered_when_there_is_work),
+        cmocka_unit_test(test_parked_sync_is_woken_long_before_its_time),
         WORLD(test_second_live_node_of_one_identity_is_refused),
         WORLD(test_garbage_and_other_versions_are_refused),
         WORLD(test_cancel_makes_tokens_stale_and_retry_goes_on),
