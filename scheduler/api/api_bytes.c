@@ -473,8 +473,9 @@ static bool source_begin(struct api_request *request)
     int code = backend->upload_open(backend->arg, video, range ? put->offset : -1, put->total,
                                     &put->upload, &have, &why);
     if (code == SL_ECONFLICT) {
-        api_reply_error(request, MHD_HTTP_CONFLICT, "conflict", offset_json(video, have, false),
-                        "%s", why.message);
+        api_reply_error(request, MHD_HTTP_CONFLICT, "conflict",
+                        offset_json(video, have, put->total > 0 && have >= put->total), "%s",
+                        why.message);
         goto fail;
     }
     if (code != SL_OK) {

@@ -163,6 +163,25 @@ static bool secret_equal(const uint8_t *secret, size_t secret_bytes, const char 
     return difference == 0;
 }
 
+/* A name that a stranger's DNS points at 127.0.0.1 is not this machine's name: without this, a page from
+ * elsewhere could read and steer the farm through a browser here (DNS rebinding). */
+static bool host_is_ours(const struct api_config *config, const char *host)
+{
+    char name[256];
+    if (!host)
+        return true;
+    snprintf(name, sizeof name, "%s", host);
+    char *port = strrchr(name, ':');
+    if (port && !strchr(port, ']'))
+        *port = '\0';
+    size_t length = strlen(name);
+    if (name[0] == '[' && length > 2 && name[length - 1] == ']') {
+        name[length - 1] = '\0';
+        memmove(name, name + 1, length - 1);
+    }
+    return api_host_is_loopback(name) || strcmp(name, config->host) == 0;
+}
+
 static bool access_check(struct api_request *request)
 {
     const struct api_config *config = &request->api->config;
@@ -179,12 +198,21 @@ static bool access_check(struct api_request *request)
             return false;
         }
     }
-    if (request->route->open || peer_is_local(request))
+    bool local = peer_is_local(request);
+    if (request->route->open || (local && host_is_ours(config, host)))
         return true;
     const char *given = api_header(request, "Authorization");
     if (given && strncmp(given, "Bearer ", 7) == 0 && config->secret_bytes > 0 &&
         secret_equal(config->secret, config->secret_bytes, given + 7))
         return true;
+    if (local) {
+        api_reply_error(
+            request, MHD_HTTP_FORBIDDEN, "refused", NULL,
+            "the host %.100s is not this machine's: ask for 127.0.0.1 or localhost, or send the "
+            "header \"Authorization: Bearer SECRET\"",
+            host);
+        return false;
+    }
     api_reply_error(request, MHD_HTTP_UNAUTHORIZED, "refused", NULL,
                     "from another machine this needs the farm's secret: send the header "
                     "\"Authorization: Bearer SECRET\"");

@@ -129,7 +129,7 @@ int daemon_grant_build(struct daemon *d, const struct sched_grant_view *view,
     job->token = view->token;
     job->watchdog_ns = out->watchdog_ns;
     if (view->step == STEP_PROBE || view->step == STEP_VERIFY)
-        snprintf(out->output_prefix, sizeof out->output_prefix, "work/%s/", video->text);
+        daemon_work_prefix(video->text, (int)video->version, out->output_prefix);
     else
         daemon_video_prefix(video, out->output_prefix);
     if (view->step == STEP_TRANSCODE && video->transcode_begun_unix_ns == 0)

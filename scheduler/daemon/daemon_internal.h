@@ -35,7 +35,7 @@
 
 #define DAEMON_INBOX_MAX       8192 /* requests that wait for the shell's thread */
 #define DAEMON_BATCH_MAX       256  /* of them in one transaction */
-#define DAEMON_WORKERS         2
+#define DAEMON_WORKERS         3    /* of which one never copies sources */
 #define DAEMON_ANSWER_BYTES    (SYNC_BYTES_MAX - 64 * 1024) /* of grants in one answer */
 #define DAEMON_CALL_WAIT_NS    SL_S_TO_NS(10)
 #define DAEMON_DELETE_WAIT_NS  SL_S_TO_NS(60)
@@ -186,8 +186,12 @@ struct daemon_workers {
     int thread_count;
     pthread_mutex_t lock;
     pthread_cond_t some;
-    struct daemon_work *first; /* bounded by one per video */
-    struct daemon_work *last;
+    /* Each bounded by one per video. Copies of sources take as long as their bytes; what takes
+     * milliseconds must not wait behind them. */
+    struct daemon_work_queue {
+        struct daemon_work *first;
+        struct daemon_work *last;
+    } quick, copies;
     bool stop;
 };
 
@@ -410,6 +414,8 @@ void daemon_video_plan_drop(struct daemon_video *video);
 void daemon_video_set_drop(struct daemon_video *video);
 void daemon_video_row(const struct daemon_video *video, struct store_video *row);
 void daemon_video_prefix(const struct daemon_video *video, char prefix[DAEMON_KEY_BYTES]);
+/* "work/<video>/<version>/": by version, so that cleaning up after one never meets the next. */
+void daemon_work_prefix(const char *text, int version, char prefix[DAEMON_KEY_BYTES]);
 struct sl_log_about daemon_about(const struct daemon_video *video);
 
 /* ---- daemon_video.c ---- */

@@ -170,6 +170,11 @@ void daemon_video_prefix(const struct daemon_video *video, char prefix[DAEMON_KE
     snprintf(prefix, DAEMON_KEY_BYTES, "published/%s/%d/", video->text, (int)video->version);
 }
 
+void daemon_work_prefix(const char *text, int version, char prefix[DAEMON_KEY_BYTES])
+{
+    snprintf(prefix, DAEMON_KEY_BYTES, "work/%s/%d/", text, version);
+}
+
 struct sl_log_about daemon_about(const struct daemon_video *video)
 {
     return (struct sl_log_about){.video = video->text};

@@ -16,7 +16,7 @@ static void step_prefix(const struct daemon_video *video, enum step step,
                         char prefix[DAEMON_KEY_BYTES])
 {
     if (step == STEP_PROBE || step == STEP_VERIFY)
-        snprintf(prefix, DAEMON_KEY_BYTES, "work/%s/", video->text);
+        daemon_work_prefix(video->text, (int)video->version, prefix);
     else
         daemon_video_prefix(video, prefix);
 }

@@ -202,30 +202,89 @@ int daemon_restore(struct daemon *d, struct sl_failure *why)
 
 /* ---- leftovers ---- */
 
+/* What WORK_CLEAN had not come to the end of: work/<video>/<version>/ goes last, so that whatever else was to
+ * go is still found by it. */
 struct leftovers {
     struct daemon *d;
-    char last[VIDEO_ID_TEXT_BYTES];
-    int64_t count;
+    struct leftover {
+        char text[VIDEO_ID_TEXT_BYTES];
+        struct video_id video;
+        int version;
+    } * items;
+    size_t count;
+    size_t capacity;
 };
 
 static int leftover_look(void *arg, const char *key, int64_t bytes)
 {
     (void)bytes;
     struct leftovers *l = arg;
-    char text[VIDEO_ID_TEXT_BYTES];
-    struct video_id id;
-    if (sscanf(key, "work/%14[a-z0-9]/", text) != 1 || video_id_parse(text, &id) != SL_OK ||
-        daemon_video_find(l->d, id))
+    struct leftover found = {.version = 0};
+    if (sscanf(key, "work/%14[a-z0-9]/%d/", found.text, &found.version) != 2 ||
+        video_id_parse(found.text, &found.video) != SL_OK || daemon_video_find(l->d, found.video))
         return 0;
-    l->count++;
-    return objects_delete(l->d->objects, NULL, key, NULL);
+    const struct leftover *last = l->count ? &l->items[l->count - 1] : NULL;
+    if (last && last->video.v == found.video.v && last->version == found.version)
+        return 0;
+    if (l->count == l->capacity) {
+        size_t capacity = l->capacity ? 2 * l->capacity : 16;
+        struct leftover *items = realloc(l->items, capacity * sizeof *items);
+        if (!items)
+            return SL_ENOMEM;
+        l->items = items;
+        l->capacity = capacity;
+    }
+    l->items[l->count++] = found;
+    return 0;
+}
+
+static int published_version(void *arg, const struct store_video *row)
+{
+    *(int *)arg = row->status == VIDEO_READY ? (int)row->version : 0;
+    return 0;
+}
+
+/* The manifests under the names of the lease that wrote them; their stable copies stay. */
+static int manifest_look(void *arg, const char *key, int64_t bytes)
+{
+    (void)bytes;
+    struct daemon *d = arg;
+    const char *name = strrchr(key, '/') + 1;
+    bool manifest = strncmp(name, "master.t", 8) == 0 || strncmp(name, "manifest.t", 10) == 0;
+    return manifest ? objects_delete(d->objects, NULL, key, NULL) : 0;
+}
+
+static void leftover_clear(struct daemon *d, const struct leftover *left)
+{
+    char prefix[DAEMON_KEY_BYTES];
+    int version = -1;
+    int found = store_get_video(d->store, left->video, published_version, &version);
+    if (found != SL_OK && found != SL_ENOENT)
+        return;
+    int code = SL_OK;
+    if (found == SL_ENOENT) {
+        snprintf(prefix, sizeof prefix, "published/%s/", left->text);
+        code = objects_delete_prefix(d->objects, prefix, NULL);
+    } else if (version > 0) {
+        snprintf(prefix, sizeof prefix, "published/%s/%d/", left->text, version);
+        code = objects_list(d->objects, prefix, manifest_look, d, NULL);
+        for (int old = version - 1; old > 0 && code == SL_OK; old--) {
+            snprintf(prefix, sizeof prefix, "published/%s/%d/", left->text, old);
+            code = objects_delete_prefix(d->objects, prefix, NULL);
+        }
+    }
+    daemon_work_prefix(left->text, left->version, prefix);
+    if (code == SL_OK)
+        objects_delete_prefix(d->objects, prefix, NULL);
 }
 
 void daemon_leftovers_sweep(struct daemon *d)
 {
     struct leftovers l = {.d = d};
     objects_list(d->objects, "work/", leftover_look, &l, NULL);
+    for (size_t i = 0; i < l.count; i++)
+        leftover_clear(d, &l.items[i]);
     if (l.count > 0)
-        sl_info(NULL, "%" PRId64 " objects that finished videos left under work/ were removed",
-                l.count);
+        sl_info(NULL, "what %zu finished videos had left behind was removed", l.count);
+    free(l.items);
 }

@@ -69,7 +69,7 @@ static int plan_make(struct daemon *d, struct daemon_work *work)
     if (code == SL_OK)
         code = wire_plan_encode(work->plan, &bytes);
     if (code == SL_OK) {
-        snprintf(work->plan_key, sizeof work->plan_key, "work/%s/plan.%d", video->text,
+        snprintf(work->plan_key, sizeof work->plan_key, "work/%s/%d/plan", video->text,
                  (int)video->version);
         code = objects_put_bytes(d->objects, NULL, work->plan_key, bytes.data, bytes.length, true,
                                  &work->failure);
@@ -219,7 +219,7 @@ static int set_write(struct daemon *d, struct daemon_work *work,
     struct daemon_set *set = work->set;
     struct sl_buf bytes = {0};
     int code = wire_published_encode(published, &bytes);
-    snprintf(set->key, sizeof set->key, "work/%s/set.%d", work->text, (int)work->version);
+    snprintf(set->key, sizeof set->key, "work/%s/%d/set", work->text, (int)work->version);
     set->bytes = (int64_t)bytes.length;
     if (code == SL_OK)
         code = objects_put_bytes(d->objects, NULL, set->key, bytes.data, bytes.length, true,
@@ -349,15 +349,19 @@ static int work_delete(struct daemon *d, struct daemon_work *work)
 
 static int work_clean(struct daemon *d, struct daemon_work *work)
 {
-    int code = folder_delete(d, work, "work");
-    if (code == SL_OK && work->old_version > 0) {
-        char old[DAEMON_KEY_BYTES];
-        snprintf(old, sizeof old, "published/%s/%d/", work->text, work->old_version);
-        code = objects_delete_prefix(d->objects, old, &work->failure);
+    int code = SL_OK;
+    char prefix[DAEMON_KEY_BYTES];
+    if (work->old_version > 0) {
+        snprintf(prefix, sizeof prefix, "published/%s/%d/", work->text, work->old_version);
+        code = objects_delete_prefix(d->objects, prefix, &work->failure);
     }
     for (size_t i = 0; i < 2 && code == SL_OK; i++)
         if (work->manifests[i][0])
             code = objects_delete(d->objects, NULL, work->manifests[i], &work->failure);
+    /* Last: while it is there, a restart knows that this was not finished. */
+    daemon_work_prefix(work->text, (int)work->version, prefix);
+    if (code == SL_OK)
+        code = objects_delete_prefix(d->objects, prefix, &work->failure);
     daemon_source_path_drop(d, work->text);
     return code;
 }

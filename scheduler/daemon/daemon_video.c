@@ -290,6 +290,20 @@ static void ingest_take(struct daemon *d, struct daemon_video *video, struct dae
     sl_info(&about, "the source has arrived: %" PRId64 " bytes", work->bytes);
 }
 
+/* Which tasks of the plan are there already: from before a crash, or before the plan was read again. What a
+ * done piece's neighbours would be held against is not known here; its seams held when it was done. */
+static int piece_note(void *arg, const struct sched_task_row *row)
+{
+    struct daemon_video *video = arg;
+    if (row->step == STEP_AUDIO && row->piece >= 0 && row->piece < POLICY_AUDIO_MAX)
+        video->audio_tasks |= UINT32_C(1) << row->piece;
+    if (row->step == STEP_TRANSCODE && row->piece >= 0 && row->piece < video->piece_count) {
+        video->pieces[row->piece].task = row->task;
+        video->pieces[row->piece].preroll = row->preroll;
+    }
+    return 0;
+}
+
 void daemon_plan_take(struct daemon *d, struct daemon_video *video, struct daemon_work *work)
 {
     daemon_video_plan_drop(video);
@@ -301,6 +315,7 @@ void daemon_plan_take(struct daemon *d, struct daemon_video *video, struct daemo
     video->plan_arena = work->arena;
     work->arena = (struct sl_arena){0};
     video->plan = work->plan;
+    sched_video_tasks_walk(d->sched, video->id, piece_note, video);
     if (!video->plan_key || strcmp(video->plan_key, work->plan_key) != 0) {
         free(video->plan_key);
         video->plan_key = strdup(work->plan_key);

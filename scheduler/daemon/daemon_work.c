@@ -41,36 +41,43 @@ void daemon_work_free(struct daemon_work **work_at)
 void daemon_work_post(struct daemon *d, struct daemon_work *work)
 {
     struct daemon_workers *w = &d->workers;
+    struct daemon_work_queue *queue = work->kind == WORK_INGEST ? &w->copies : &w->quick;
     pthread_mutex_lock(&w->lock);
     work->next = NULL;
-    *(w->last ? &w->last->next : &w->first) = work;
-    w->last = work;
-    pthread_cond_signal(&w->some);
+    *(queue->last ? &queue->last->next : &queue->first) = work;
+    queue->last = work;
+    pthread_cond_broadcast(&w->some);
     pthread_mutex_unlock(&w->lock);
 }
 
-static struct daemon_work *work_take(struct daemon_workers *w)
+static struct daemon_work *queue_pop(struct daemon_work_queue *queue)
 {
-    pthread_mutex_lock(&w->lock);
-    while (!w->first && !w->stop)
-        pthread_cond_wait(&w->some, &w->lock);
-    struct daemon_work *work = w->stop ? NULL : w->first;
+    struct daemon_work *work = queue->first;
     if (work) {
-        w->first = work->next;
-        if (!w->first)
-            w->last = NULL;
+        queue->first = work->next;
+        if (!queue->first)
+            queue->last = NULL;
         work->next = NULL;
     }
+    return work;
+}
+
+static struct daemon_work *work_take(struct daemon_workers *w, bool copies)
+{
+    struct daemon_work *work = NULL;
+    pthread_mutex_lock(&w->lock);
+    while (!w->stop && !(work = queue_pop(&w->quick)) &&
+           !(copies && (work = queue_pop(&w->copies))))
+        pthread_cond_wait(&w->some, &w->lock);
     pthread_mutex_unlock(&w->lock);
     return work;
 }
 
-static void *worker_run(void *arg)
+static void worker_run(struct daemon *d, bool copies)
 {
-    struct daemon *d = arg;
     struct store *reader = NULL;
     struct daemon_work *work;
-    while ((work = work_take(&d->workers))) {
+    while ((work = work_take(&d->workers, copies))) {
         if (!reader && work->kind == WORK_SET)
             work->code = store_open(d->store_url, true, &reader, &work->failure);
         if (work->code == SL_OK)
@@ -79,13 +86,26 @@ static void *worker_run(void *arg)
             abort();
     }
     store_close(&reader);
+}
+
+static void *quick_run(void *arg)
+{
+    worker_run(arg, false);
+    return NULL;
+}
+
+static void *any_run(void *arg)
+{
+    worker_run(arg, true);
     return NULL;
 }
 
 int daemon_workers_start(struct daemon *d)
 {
-    for (; d->workers.thread_count < DAEMON_WORKERS; d->workers.thread_count++)
-        if (pthread_create(&d->workers.threads[d->workers.thread_count], NULL, worker_run, d) != 0)
+    struct daemon_workers *w = &d->workers;
+    for (; w->thread_count < DAEMON_WORKERS; w->thread_count++)
+        if (pthread_create(&w->threads[w->thread_count], NULL,
+                           w->thread_count == 0 ? quick_run : any_run, d) != 0)
             return SL_ENOMEM;
     return SL_OK;
 }
@@ -100,10 +120,7 @@ void daemon_workers_stop(struct daemon *d)
     for (int i = 0; i < w->thread_count; i++)
         pthread_join(w->threads[i], NULL);
     w->thread_count = 0;
-    while (w->first) {
-        struct daemon_work *work = w->first;
-        w->first = work->next;
+    struct daemon_work *work;
+    while ((work = queue_pop(&w->quick)) || (work = queue_pop(&w->copies)))
         daemon_work_free(&work);
-    }
-    w->last = NULL;
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "base/log.h"
@@ -150,6 +151,8 @@ static void descriptors_raise(void)
 
 int main(int argc, char **argv)
 {
+    /* Originals may be what only the daemon could read. */
+    umask(027);
     struct args args = {0};
     int code = args_parse(argc, argv, &args);
     if (code)

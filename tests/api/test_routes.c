@@ -418,7 +418,7 @@ static void test_events_follow_what_changes(void **state)
     struct world *w = *state;
     char got[8192], wanted[96];
     int fd = connect_to(&w->farm, htonl(INADDR_LOOPBACK));
-    const char *ask = "GET /api/v1/events HTTP/1.1\r\nHost: x\r\n\r\n";
+    const char *ask = "GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
     assert_int_equal(send(fd, ask, strlen(ask), 0), strlen(ask));
     read_until(fd, got, sizeof got, "retry: 2000");
     assert_non_null(strstr(got, "text/event-stream"));
@@ -434,7 +434,8 @@ static void test_events_follow_what_changes(void **state)
     fd = connect_to(&w->farm, htonl(INADDR_LOOPBACK));
     char again[128];
     snprintf(again, sizeof again,
-             "GET /api/v1/events HTTP/1.1\r\nHost: x\r\nLast-Event-ID: %llu\r\n\r\n", first);
+             "GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: %llu\r\n\r\n",
+             first);
     assert_int_equal(send(fd, again, strlen(again), 0), strlen(again));
     read_until(fd, got, sizeof got, "event: node");
     assert_non_null(strstr(got, w->agent.uuid));
@@ -442,7 +443,7 @@ static void test_events_follow_what_changes(void **state)
     /* Who was away for too long starts over. */
     fd = connect_to(&w->farm, htonl(INADDR_LOOPBACK));
     snprintf(again, sizeof again,
-             "GET /api/v1/events HTTP/1.1\r\nHost: x\r\nLast-Event-ID: 5\r\n\r\n");
+             "GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: 5\r\n\r\n");
     assert_int_equal(send(fd, again, strlen(again), 0), strlen(again));
     read_until(fd, got, sizeof got, "event: reset");
     close(fd);
@@ -490,19 +491,22 @@ static void test_other_machines_need_the_secret(void **state)
     farm.options.config.daemon.farm.secret_bytes = 16;
     memcpy(farm.options.config.daemon.farm.secret, "sixteen letters!", 16);
     farm_start(&farm);
-    assert_int_equal(status_from(&farm, address, "GET /api/v1/videos HTTP/1.1\r\nHost: x\r\n\r\n"),
-                     401);
-    assert_int_equal(status_from(&farm, address, "GET /media/x/y HTTP/1.1\r\nHost: x\r\n\r\n"),
-                     401);
-    assert_int_equal(status_from(&farm, address,
-                                 "GET /api/v1/videos HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "
-                                 "sixteen letters?\r\n\r\n"),
-                     401);
-    assert_int_equal(status_from(&farm, address,
-                                 "GET /api/v1/videos HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "
-                                 "sixteen letters!\r\n\r\n"),
-                     200);
-    assert_int_equal(status_from(&farm, address, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"), 200);
+    assert_int_equal(
+        status_from(&farm, address, "GET /api/v1/videos HTTP/1.1\r\nHost: localhost\r\n\r\n"), 401);
+    assert_int_equal(
+        status_from(&farm, address, "GET /media/x/y HTTP/1.1\r\nHost: localhost\r\n\r\n"), 401);
+    assert_int_equal(
+        status_from(&farm, address,
+                    "GET /api/v1/videos HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "
+                    "sixteen letters?\r\n\r\n"),
+        401);
+    assert_int_equal(
+        status_from(&farm, address,
+                    "GET /api/v1/videos HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "
+                    "sixteen letters!\r\n\r\n"),
+        200);
+    assert_int_equal(
+        status_from(&farm, address, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"), 200);
     json_decref(farm_json(&farm, "GET", "/api/v1/videos", NULL, 200)); /* this machine */
     farm_close(&farm);
 }
@@ -520,6 +524,23 @@ static void test_pages_of_other_origins_cannot_steer(void **state)
     const char *same[] = {own, NULL};
     farm_http(&w->farm, "POST", "/api/v1/videos", same, "{}", 2, &reply);
     assert_int_equal(reply.status, 201);
+    reply_free(&reply);
+}
+
+static void test_names_that_strangers_point_here_are_refused(void **state)
+{
+    struct world *w = *state;
+    const char *headers[] = {"Host: evil.example:8800", "Origin: http://evil.example:8800", NULL};
+    struct reply reply;
+    farm_http(&w->farm, "POST", "/api/v1/videos", headers, "{}", 2, &reply);
+    assert_int_equal(reply.status, 403);
+    reply_free(&reply);
+    farm_http(&w->farm, "GET", "/api/v1/videos", headers, NULL, 0, &reply);
+    assert_int_equal(reply.status, 403);
+    reply_free(&reply);
+    const char *ours[] = {"Host: [::1]:8800", NULL};
+    farm_http(&w->farm, "GET", "/api/v1/videos", ours, NULL, 0, &reply);
+    assert_int_equal(reply.status, 200);
     reply_free(&reply);
 }
 
@@ -560,6 +581,7 @@ int main(void)
         WORLD(test_events_follow_what_changes),
         cmocka_unit_test(test_other_machines_need_the_secret),
         WORLD(test_pages_of_other_origins_cannot_steer),
+        WORLD(test_names_that_strangers_point_here_are_refused),
         WORLD(test_connections_of_one_peer_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

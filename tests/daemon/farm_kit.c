@@ -325,6 +325,8 @@ void agent_open(struct agent *agent, struct farm *farm, int number)
     memset(agent, 0, sizeof *agent);
     agent->farm = farm;
     agent->forget = true;
+    agent->seconds = FARM_SECONDS;
+    agent->fps = FARM_FPS;
     agent->patience_ns = SL_S_TO_NS(10);
     agent->session = (uint64_t)sl_now_ns();
     agent->total = (struct demand){.cpu_millicores = 4000, .memory_bytes = INT64_C(64) << 30};
@@ -486,11 +488,12 @@ static int32_t text_put(struct agent *agent, struct agent_held *held, struct rep
 
 static void probe_make(struct agent *agent, struct agent_held *held, struct report *report)
 {
-    size_t frames = FARM_SECONDS * FARM_FPS;
+    size_t frames = (size_t)agent->seconds * (size_t)agent->fps;
+    int64_t step = 12800 / agent->fps;
     struct sl_arena arena = {0};
     struct media_index index = {
         .time_base = {1, 12800},
-        .end_pts = (int64_t)frames * 512,
+        .end_pts = (int64_t)frames * step,
         .count = frames,
         .pts = sl_arena_array(&arena, frames, 8),
         .key = sl_arena_array(&arena, frames, 1),
@@ -498,8 +501,8 @@ static void probe_make(struct agent *agent, struct agent_held *held, struct repo
         .byte_length = sl_arena_array(&arena, frames, 4),
     };
     for (size_t i = 0; i < frames; i++) {
-        index.pts[i] = (int64_t)i * 512;
-        index.key[i] = i % (FARM_FPS * 6) == 0;
+        index.pts[i] = (int64_t)i * step;
+        index.key[i] = i % (size_t)(agent->fps * 6) == 0;
         index.byte_offset[i] = 48 + (int64_t)i * 10;
         index.byte_length[i] = 10;
     }
@@ -511,7 +514,7 @@ static void probe_make(struct agent *agent, struct agent_held *held, struct repo
     report->probe.info = (struct media_info){
         .container = "mov",
         .size_bytes = 1000,
-        .duration_ns = SL_S_TO_NS(FARM_SECONDS),
+        .duration_ns = SL_S_TO_NS(agent->seconds),
         .video_stream_count = 1,
         .audio_stream_count = 1,
         .has_video = true,
@@ -522,9 +525,9 @@ static void probe_make(struct agent *agent, struct agent_held *held, struct repo
                   .bit_depth = 8,
                   .sar = {1, 1},
                   .time_base = {1, 12800},
-                  .frame_rate = {FARM_FPS, 1},
+                  .frame_rate = {agent->fps, 1},
                   .seekable = true,
-                  .end_pts = (int64_t)frames * 512,
+                  .end_pts = (int64_t)frames * step,
                   .frame_count = (int64_t)frames,
                   .bytes = (int64_t)frames * 10},
         .audio = {.present = true,
@@ -533,7 +536,7 @@ static void probe_make(struct agent *agent, struct agent_held *held, struct repo
                   .channels = 2,
                   .sample_rate_hz = 48000,
                   .time_base = {1, 48000},
-                  .end_pts = FARM_SECONDS * 48000,
+                  .end_pts = (int64_t)agent->seconds * 48000,
                   .language = "eng"},
     };
 }
@@ -643,7 +646,7 @@ static void package_make(struct agent *agent, struct agent_held *held, struct re
 {
     struct published_set set;
     set_read(agent, held->inputs[0].key, arena, &set);
-    assert_int_equal(set.frame_count, FARM_SECONDS * FARM_FPS);
+    assert_int_equal(set.frame_count, agent->seconds * agent->fps);
     for (int32_t r = 0; r < set.rendition_count; r++) {
         char name[JOB_NAME_BYTES + 16];
         snprintf(name, sizeof name, "%s", set.renditions[r].init_key);
@@ -678,7 +681,7 @@ static void verify_make(struct agent *agent, struct agent_held *held, struct rep
         assert_non_null(strstr(held->inputs[sample->segment_input].key,
                                rendition->segments[sample->segment].key));
     }
-    report->verify.duration_ns = SL_S_TO_NS(FARM_SECONDS);
+    report->verify.duration_ns = SL_S_TO_NS(agent->seconds);
     report->verify.frames_decoded = 100;
 }
 

@@ -21,7 +21,7 @@
 #include "wire/wire_codec.h"
 #include "wire/wire_transport.h"
 
-#define FARM_SECONDS 60 /* length of the synthetic source */
+#define FARM_SECONDS 60 /* length of the synthetic source, unless told otherwise */
 #define FARM_FPS     25
 
 struct farm {
@@ -108,6 +108,8 @@ struct agent {
     bool forget;        /* drop tokens once a verdict came (else they are stated again) */
     uint64_t seam_lie;  /* added to seam_first of chunks whose preroll is less than seam_cure */
     int32_t seam_cure;
+    int32_t seconds;     /* of the source that its probe finds, */
+    int32_t fps;         /* with so many frames each */
     int64_t patience_ns; /* for an answer */
     struct sync_answer last;
     struct sl_arena arena;
