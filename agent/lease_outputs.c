@@ -45,6 +45,7 @@ struct lease_outputs {
     uint32_t count, room;
     uint32_t next;     /* the first that the thread has not looked at */
     uint32_t unstored; /* open or closed */
+    bool away;         /* the store: it is asked again */
     bool stop;
     struct sl_failure fault; /* code 0: none */
 };
@@ -130,14 +131,20 @@ static int key_make(const struct lease_outputs *o, const char *name, char key[OB
     return objects_token_key(o->prefix, name, o->token.v, key, OBJECT_KEY_BYTES);
 }
 
-/* With the lock held; false when stopped. */
-static bool pause_for(struct lease_outputs *o, int64_t ns)
+static struct timespec time_in(int64_t ns)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
     int64_t at_ns = until.tv_nsec + ns;
     until.tv_sec += (time_t)(at_ns / SL_NS_PER_S);
     until.tv_nsec = (long)(at_ns % SL_NS_PER_S);
+    return until;
+}
+
+/* With the lock held; false when stopped. */
+static bool pause_for(struct lease_outputs *o, int64_t ns)
+{
+    struct timespec until = time_in(ns);
     while (!o->stop && pthread_cond_timedwait(&o->changed, &o->lock, &until) == 0)
         continue;
     return !o->stop;
@@ -162,6 +169,7 @@ static int output_store(struct lease_outputs *o, const struct output *output,
         if (!store_away(code) || sl_now_ns() - start_ns >= STORE_PATIENCE_NS)
             return code;
         pthread_mutex_lock(&o->lock);
+        o->away = true;
         bool on = pause_for(o, wait_ns);
         pthread_mutex_unlock(&o->lock);
         if (!on)
@@ -194,6 +202,7 @@ static void *outputs_run(void *arg)
         close(o->list[at].fd);
         o->list[at].fd = -1;
         o->list[at].state = OUTPUT_STORED;
+        o->away = false;
         o->unstored--;
         pthread_cond_broadcast(&o->changed);
     }
@@ -246,25 +255,57 @@ static int output_add(struct lease_outputs *o, const char *name, int fd, uint32_
     return SL_OK;
 }
 
-int lease_outputs_new(struct lease_outputs *o, const char *name, uint32_t *number, int *fd,
-                      struct sl_failure *why)
+/* With the lock held. They are stored in order, so one left open holds up all. */
+static int oldest_check(const struct lease_outputs *o, struct sl_failure *why)
+{
+    uint32_t oldest = o->next;
+    if (oldest && o->list[oldest - 1].state == OUTPUT_CLOSED)
+        oldest--; /* being stored */
+    if (o->list[oldest].state != OUTPUT_OPEN)
+        return SL_OK;
+    uint32_t open = 0;
+    for (uint32_t i = oldest; i < o->count; i++)
+        open += o->list[i].state == OUTPUT_OPEN;
+    return sl_fail(why, SL_EWORKER,
+                   "the worker holds %u outputs open, the oldest of them %.90s, and asks for one "
+                   "more; %d may wait to be stored",
+                   open, o->list[oldest].name, LEASE_OUTPUTS_OPEN_MAX);
+}
+
+/* With the lock held. */
+static int room_wait(struct lease_outputs *o, int64_t wait_ns, struct sl_failure *why)
+{
+    struct timespec until = time_in(wait_ns);
+    while (o->unstored >= LEASE_OUTPUTS_OPEN_MAX && !o->stop && !o->fault.code) {
+        int code = oldest_check(o, why);
+        if (code)
+            return code;
+        if (pthread_cond_timedwait(&o->changed, &o->lock, &until) != ETIMEDOUT)
+            continue;
+        if (!o->away)
+            return sl_fail(why, SL_EHANG, "storing an output took longer than %.1f s",
+                           (double)wait_ns / 1e9);
+        until = time_in(wait_ns);
+    }
+    if (o->fault.code)
+        return sl_fail(why, o->fault.code, "%s", o->fault.message);
+    return o->stop ? sl_fail(why, SL_ECANCELLED, "the lease was stopped") : SL_OK;
+}
+
+int lease_outputs_new(struct lease_outputs *o, const char *name, int64_t wait_ns, uint32_t *number,
+                      int *fd, struct sl_failure *why)
 {
     char key[OBJECT_KEY_BYTES];
     if (strlen(name) >= JOB_NAME_BYTES || key_make(o, name, key) != SL_OK)
         return sl_fail(why, SL_EPROTO, "the worker asked for an output of the name \"%.90s\"",
                        name);
     pthread_mutex_lock(&o->lock);
-    while (o->unstored >= LEASE_OUTPUTS_OPEN_MAX && !o->stop && !o->fault.code)
-        pthread_cond_wait(&o->changed, &o->lock);
-    bool stop = o->stop;
-    struct sl_failure fault = o->fault;
+    int code = room_wait(o, wait_ns, why);
     pthread_mutex_unlock(&o->lock);
-    if (fault.code)
-        return sl_fail(why, fault.code, "%s", fault.message);
-    if (stop)
-        return sl_fail(why, SL_ECANCELLED, "the lease was stopped");
+    if (code)
+        return code;
     int file = -1;
-    int code = file_make(o, &file, why);
+    code = file_make(o, &file, why);
     if (code)
         return code;
     pthread_mutex_lock(&o->lock);

@@ -29,9 +29,11 @@ int lease_outputs_open(struct agent_store *store, int leases_fd, const char *pre
 /* Ends the thread; what was stored stays. */
 void lease_outputs_close(struct lease_outputs **outputs);
 
-/* A file for the worker; fd stays the outputs' own. */
-int lease_outputs_new(struct lease_outputs *outputs, const char *name, uint32_t *number, int *fd,
-                      struct sl_failure *why);
+/* A file for the worker; fd stays the outputs' own. With LEASE_OUTPUTS_OPEN_MAX unstored it waits for the
+ * oldest: SL_EWORKER when the worker has not closed that one, SL_EHANG when storing it takes wait_ns (the time
+ * of a store that cannot be reached does not count: that has its own patience). */
+int lease_outputs_new(struct lease_outputs *outputs, const char *name, int64_t wait_ns,
+                      uint32_t *number, int *fd, struct sl_failure *why);
 int lease_outputs_closed(struct lease_outputs *outputs, uint32_t number, int64_t bytes,
                          const uint8_t sha256[SHA256_BYTES], struct sl_failure *why);
 /* Readable once storing one of them has failed for good; the reason comes from wait. */

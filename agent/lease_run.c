@@ -189,6 +189,11 @@ static void progressed(struct lease_run *run)
     run->progress_at_ns = sl_now_ns();
 }
 
+static int64_t watchdog_of(const struct lease_run *run)
+{
+    return run->grant->watchdog_ns > 0 ? run->grant->watchdog_ns : LEASE_WATCHDOG_DEFAULT_NS;
+}
+
 static int on_open(struct lease_run *run, const struct control_frame *frame, struct sl_failure *why)
 {
     char name[JOB_NAME_BYTES];
@@ -198,7 +203,7 @@ static int on_open(struct lease_run *run, const struct control_frame *frame, str
     name[frame->body.length] = '\0';
     uint32_t number = 0;
     int fd = -1;
-    int code = lease_outputs_new(run->outputs, name, &number, &fd, why);
+    int code = lease_outputs_new(run->outputs, name, watchdog_of(run), &number, &fd, why);
     if (code)
         return code;
     number = htole32(number);
@@ -287,8 +292,7 @@ static int watchdog_fail(const struct lease_run *run, int64_t watchdog_ns, struc
 static int talk(struct lease_run *run, struct control_frame *frame, enum word *last,
                 struct sl_failure *why)
 {
-    int64_t watchdog_ns =
-        run->grant->watchdog_ns > 0 ? run->grant->watchdog_ns : LEASE_WATCHDOG_DEFAULT_NS;
+    int64_t watchdog_ns = watchdog_of(run);
     progressed(run);
     while (*last == WORD_NONE) {
         int64_t left_ns = run->progress_at_ns + watchdog_ns - sl_now_ns();
@@ -344,6 +348,14 @@ static int report_make(struct lease_run *run, const struct control_frame *frame,
     return why->code;
 }
 
+/* What a node lacks or may not do is the node's fault: it must not end the task for all nodes, as the same
+ * code does when a worker gives it as its verdict on the job. */
+static void own_failure_soften(struct sl_failure *failure)
+{
+    if (sl_error_class(failure->code) == SL_CLASS_CONFIG)
+        failure->code = SL_EIO;
+}
+
 /* With a worker. Leaves failure.code 0 only when all is stored and reported. */
 static void work(struct lease_run *run, struct lease_result *out)
 {
@@ -372,12 +384,15 @@ static void work(struct lease_run *run, struct lease_result *out)
         code = worker_process_explain(&costs, why);
     else if (code == SL_EWORKER && costs.signal && costs.signal != SIGKILL)
         code = worker_process_explain(&costs, why);
-    if (!code && last == WORD_FAILED) {
+    bool verdict = !code && last == WORD_FAILED;
+    if (verdict) {
         code = control_failed_parse(&frame, why);
         code = code ? sl_fail(why, SL_EWORKER, "the worker's failure is unreadable") : why->code;
     }
     if (!code)
         report_make(run, &frame, &costs, out, why);
+    if (!verdict)
+        own_failure_soften(why);
     control_frame_fini(&frame);
 }
 
@@ -387,7 +402,9 @@ void lease_run_go(struct lease_run *run, struct lease_result *out)
     memcpy(out->device_id, run->place.device_id, sizeof out->device_id);
     run->start_ns = sl_now_ns();
     int code = worker_pool_take(run->place.pool, &run->worker, &out->failure);
-    if (!code)
+    if (code)
+        own_failure_soften(&out->failure);
+    else
         work(run, out);
     uint64_t stops;
     out->stopped = eventfd_read(run->stop_fd, &stops) == 0;

@@ -5,7 +5,8 @@
  * grant's watchdog time is killed, group and all; so is one whose lease is stopped.
  *
  * Owns:     the run and its outputs until close: they are deleted on a late verdict.
- * Errors:   a failure is a result, not an error of these functions.
+ * Errors:   a failure is a result, not an error of these functions. One of the class CONFIG is always a worker's
+ *           verdict; what this node itself could not do has another class (SL_EIO where errno would say so).
  * Threads:  open, go, close: one thread. stop: any, between open and close.
  * Blocking: go, as long as the work takes.
  */

@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -32,6 +33,17 @@ static void *end_in_time(void *arg)
     struct timespec patience = {.tv_sec = 4};
     nanosleep(&patience, NULL);
     _exit(*exit_code);
+}
+
+/* Every lease and every cached object holds descriptors; the usual soft limit is meant for select(). */
+static void descriptors_allow(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        sl_warn(NULL, "the limit of open files stays as it is: it cannot be raised");
 }
 
 static int agent_serve(const struct options *options)
@@ -81,6 +93,7 @@ int main(int argc, char **argv)
         printf("%s", options.help ? options_usage : "sluice-agent " SLUICE_VERSION "\n");
         return 0;
     }
+    descriptors_allow();
     int exit_code = agent_serve(&options);
     fflush(NULL);
     /* Threads of libraries may still run; nothing of ours is left to do. */

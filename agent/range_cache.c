@@ -37,7 +37,7 @@ struct range_cache {
     pthread_mutex_t lock;
     pthread_cond_t fetched;
     int folder_fd;
-    struct object *objects;
+    struct object *objects; /* the one read last first */
     int object_count;
     /* Ring of the blocks present, the oldest first. */
     struct queued *queue;
@@ -103,17 +103,42 @@ static void object_release(struct range_cache *cache, struct object *object)
     object_free(object);
 }
 
+/* The least recently read object that nobody reads now gives way, with all its blocks. */
+static bool object_evict(struct range_cache *cache)
+{
+    struct object *oldest = NULL;
+    for (struct object *object = cache->objects; object; object = object->next)
+        if (!object->users)
+            oldest = object;
+    if (!oldest)
+        return false;
+    size_t kept = 0;
+    for (size_t i = 0; i < cache->queue_count; i++) {
+        struct queued queued = cache->queue[(cache->queue_first + i) % cache->queue_max];
+        if (queued.object != oldest)
+            cache->queue[(cache->queue_first + kept++) % cache->queue_max] = queued;
+    }
+    cache->queue_count = kept;
+    oldest->present = 0;
+    object_release(cache, oldest);
+    return true;
+}
+
 static int object_take(struct range_cache *cache, const struct range_source *source,
                        struct object **out, struct sl_failure *why)
 {
-    for (struct object *object = cache->objects; object; object = object->next) {
+    for (struct object **at = &cache->objects; *at; at = &(*at)->next) {
+        struct object *object = *at;
         if (object->bytes == source->bytes && strcmp(object->key, source->key) == 0) {
+            *at = object->next;
+            object->next = cache->objects;
+            cache->objects = object;
             object->users++;
             *out = object;
             return SL_OK;
         }
     }
-    if (cache->object_count == RANGE_OBJECTS_MAX)
+    if (cache->object_count == RANGE_OBJECTS_MAX && !object_evict(cache))
         return sl_fail(why, SL_ELIMIT, "more than %d sources at once are read through the cache",
                        RANGE_OBJECTS_MAX);
     struct object *object = calloc(1, sizeof *object);

@@ -7,7 +7,7 @@
  *
  * Owns:     the files and what is known about them.
  * Errors:   what the fetch said; SL_ENOSPC when the scratch folder is full; SL_ECHANGED when the object is
- *           shorter than it was said to be; SL_ELIMIT over RANGE_OBJECTS_MAX objects in use at once.
+ *           shorter than it was said to be; SL_ELIMIT over RANGE_OBJECTS_MAX objects being read at once.
  * Threads:  any.
  * Blocking: as long as the fetch does.
  */
@@ -20,8 +20,8 @@
 #include "base/error.h"
 
 #define RANGE_BLOCK_BYTES (256 * 1024)
-#define RANGE_AHEAD       4 /* blocks of one fetch */
-#define RANGE_OBJECTS_MAX 1024
+#define RANGE_AHEAD       4   /* blocks of one fetch */
+#define RANGE_OBJECTS_MAX 256 /* open files; the one not read for longest gives way */
 
 struct range_cache;
 

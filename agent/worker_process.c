@@ -86,22 +86,19 @@ int worker_process_start(const char *program, const char *argument, struct worke
 {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-        return sl_fail(why, sl_error_from_errno(errno), "cannot start a worker: %s",
-                       strerror(errno));
+        return sl_fail(why, SL_EWORKER, "cannot start a worker: %s", strerror(errno));
     int socket = fcntl(pair[1], F_DUPFD_CLOEXEC, OWN_FD_MIN);
     close(pair[1]);
     if (socket < 0) {
         close(pair[0]);
-        return sl_fail(why, sl_error_from_errno(errno), "cannot start a worker: %s",
-                       strerror(errno));
+        return sl_fail(why, SL_EWORKER, "cannot start a worker: %s", strerror(errno));
     }
     pid_t pid = 0;
     int error = spawn(program, argument, socket, &pid);
     close(socket);
     if (error) {
         close(pair[0]);
-        return sl_fail(why, sl_error_from_errno(error), "cannot start %s: %s", program,
-                       strerror(error));
+        return sl_fail(why, SL_EWORKER, "cannot start %s: %s", program, strerror(error));
     }
     /* A worker that hangs before it reads must not hold a thread of ours in a send. */
     struct timeval limit = {.tv_sec = SEND_TIMEOUT_S};

@@ -262,10 +262,8 @@ static void leftover_clear(struct daemon *d, const struct leftover *left)
     if (found != SL_OK && found != SL_ENOENT)
         return;
     int code = SL_OK;
-    if (found == SL_ENOENT) {
-        snprintf(prefix, sizeof prefix, "published/%s/", left->text);
-        code = objects_delete_prefix(d->objects, prefix, NULL);
-    } else if (version > 0) {
+    /* Of a video without a row only the work goes: an older database may have been put back. */
+    if (version > 0) {
         snprintf(prefix, sizeof prefix, "published/%s/%d/", left->text, version);
         code = objects_list(d->objects, prefix, manifest_look, d, NULL);
         for (int old = version - 1; old > 0 && code == SL_OK; old--) {

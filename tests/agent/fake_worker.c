@@ -31,6 +31,20 @@ static void hash(const void *bytes, size_t length, uint8_t out[SHA256_BYTES])
         die("no SHA-256");
 }
 
+/* Opens outputs and closes none. */
+static void outputs_hold(long count)
+{
+    for (long i = 0; i < count; i++) {
+        struct control_frame frame = {0};
+        char name[JOB_NAME_BYTES];
+        snprintf(name, sizeof name, "h264/240p/%06ld.m4s", i);
+        if (control_send(CONTROL_FD, CONTROL_OPEN, name, strlen(name), NULL, 0) ||
+            control_receive(CONTROL_FD, &frame, -1))
+            die("no file came");
+        control_frame_fini(&frame);
+    }
+}
+
 /* Writes one output; wrong_bytes and wrong_hash make it lie about it. */
 static void output_write(const char *name, const void *bytes, size_t length, int64_t wrong_bytes,
                          int wrong_hash)
@@ -176,6 +190,12 @@ static void perform(const char *scenario, const struct control_job *job)
             snprintf(name, sizeof name, "h264/240p/%06d.m4s", i);
             output_write(name, name, strlen(name), 0, 0);
         }
+    } else if (IS("hold")) {
+        outputs_hold(number);
+    } else if (IS("refuse")) {
+        struct sl_failure failure = {SL_ENOENCODER, "no such encoder"};
+        control_failed_send(CONTROL_FD, &failure);
+        _exit(1);
     } else if (IS("slow")) {
         steps(number, 1);
         copy_inputs(job);

@@ -5,10 +5,12 @@
 
 #include <cmocka.h>
 
+#include <arpa/inet.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -256,7 +258,8 @@ static void test_a_source_that_changed_or_vanished_is_explained(void **state)
     lease_begin(&o, "succeed");
     strcpy(o.grant->inputs[1].key, "work/v1/none");
     lease_run_go(o.run, &o.result);
-    assert_int_equal(o.result.failure.code, SL_ENOENT);
+    assert_int_equal(o.result.failure.code, SL_EIO); /* not final: another node may see it */
+    assert_non_null(strstr(o.result.failure.message, "work/v1/none"));
     lease_end(&o);
 }
 
@@ -331,11 +334,58 @@ static void test_a_worker_that_cannot_start_is_named(void **state)
     assert_int_equal(worker_pool_open("/nowhere/sluice-worker", &place.pool), SL_OK);
     struct outcome o;
     lease_perform(&o, "succeed");
-    assert_int_equal(o.result.failure.code, SL_ENOENT);
+    assert_int_equal(o.result.failure.code, SL_EWORKER); /* charged to the node, tried elsewhere */
     assert_non_null(strstr(o.result.failure.message, "/nowhere/sluice-worker"));
     lease_end(&o);
     worker_pool_close(&place.pool);
     place.pool = good;
+}
+
+static void test_only_a_worker_can_end_a_task_for_all_nodes(void **state)
+{
+    (void)state;
+    fails("refuse", SL_ENOENCODER, "no such encoder");
+    assert_int_equal(sl_error_class(SL_ENOENCODER), SL_CLASS_CONFIG);
+}
+
+static void test_a_worker_that_holds_its_outputs_open_is_ended(void **state)
+{
+    (void)state;
+    int64_t start_ns = sl_now_ns();
+    fails("hold:65", SL_EWORKER, "holds 64 outputs open, the oldest of them h264/240p/000000.m4s");
+    assert_true(sl_now_ns() - start_ns < SL_S_TO_NS(3));
+}
+
+static void *close_later(void *arg)
+{
+    usleep(3000000);
+    close(*(int *)arg);
+    return NULL;
+}
+
+static void test_a_store_that_never_answers_does_not_hold_a_lease(void **state)
+{
+    (void)state;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000001)};
+    socklen_t length = sizeof address;
+    int mute = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(mute, (struct sockaddr *)&address, length), 0);
+    assert_int_equal(listen(mute, 16), 0);
+    assert_int_equal(getsockname(mute, (struct sockaddr *)&address, &length), 0);
+    struct agent_store *good = place.store;
+    struct sync_answer answer = {.http_port = ntohs(address.sin_port)};
+    assert_int_equal(agent_store_open(&answer, "127.0.0.1", true, &place.store, NULL), SL_OK);
+    pthread_t thread;
+    struct outcome o;
+    lease_begin(&o, "many:100");
+    assert_int_equal(pthread_create(&thread, NULL, close_later, &mute), 0);
+    lease_run_go(o.run, &o.result);
+    pthread_join(thread, NULL);
+    assert_int_equal(o.result.failure.code, SL_EHANG);
+    assert_non_null(strstr(o.result.failure.message, "storing an output took longer than 1.0 s"));
+    lease_end(&o);
+    agent_store_unref(&place.store);
+    place.store = good;
 }
 
 int main(void)
@@ -357,6 +407,9 @@ int main(void)
         cmocka_unit_test(test_a_stopped_lease_ends_soon_and_leaves_nothing),
         cmocka_unit_test(test_a_worker_waits_before_there_is_work),
         cmocka_unit_test(test_a_worker_that_cannot_start_is_named),
+        cmocka_unit_test(test_only_a_worker_can_end_a_task_for_all_nodes),
+        cmocka_unit_test(test_a_worker_that_holds_its_outputs_open_is_ended),
+        cmocka_unit_test(test_a_store_that_never_answers_does_not_hold_a_lease),
     };
     return cmocka_run_group_tests(tests, group_open, group_close);
 }

@@ -216,6 +216,79 @@ static void test_an_object_that_was_cut_short_is_named(void **state)
     range_cache_close(&cache);
 }
 
+static int open_files(void)
+{
+    int count = 0;
+    for (int fd = 0; fd < 4 * RANGE_OBJECTS_MAX; fd++)
+        count += fcntl(fd, F_GETFD) != -1;
+    return count;
+}
+
+static void test_more_small_objects_than_may_be_open_pass_one_after_another(void **state)
+{
+    (void)state;
+    int before = open_files();
+    struct range_cache *cache = cache_open((int64_t)8 * RANGE_OBJECTS_MAX * BLOCK);
+    struct remote often = {.bytes = 2 * BLOCK, .salt = 7};
+    for (int i = 0; i < 5 * RANGE_OBJECTS_MAX; i++) {
+        char key[32];
+        struct remote r = {.bytes = 100, .salt = (unsigned char)i};
+        snprintf(key, sizeof key, "small-%d", i);
+        reads(cache, &r, key, 0, 100);
+        reads(cache, &often, "often", (uint64_t)(i % 2) * BLOCK, 100);
+    }
+    assert_int_equal(often.fetches, 1);
+    assert_int_equal(open_files() - before, RANGE_OBJECTS_MAX);
+    assert_int_equal(range_cache_bytes(cache), (RANGE_OBJECTS_MAX + 1) * BLOCK);
+    struct remote first = {.bytes = 100}, last = {.bytes = 100, .salt = 255};
+    reads(cache, &first, "small-0", 0, 100);
+    assert_int_equal(first.fetches, 1); /* it had given way */
+    char key[32];
+    snprintf(key, sizeof key, "small-%d", 5 * RANGE_OBJECTS_MAX - 1);
+    reads(cache, &last, key, 0, 100);
+    assert_int_equal(last.fetches, 0);
+    range_cache_close(&cache);
+    assert_int_equal(open_files(), before);
+}
+
+struct nest {
+    struct range_cache *cache;
+    int depth;
+    int code; /* of the read that went one too deep */
+};
+
+/* Reads another object while this one is in use. */
+static int fetch_nested(void *arg, const char *key, uint64_t offset, void *into, size_t length,
+                        size_t *out_read, struct sl_failure *why)
+{
+    struct nest *nest = arg;
+    char deeper[32], byte;
+    size_t got;
+    (void)key;
+    (void)offset;
+    (void)why;
+    snprintf(deeper, sizeof deeper, "%d", ++nest->depth);
+    struct range_source source = {deeper, 10, fetch_nested, nest};
+    int code = range_cache_read(nest->cache, &source, 0, &byte, 1, &got, NULL);
+    nest->code = code ? code : nest->code;
+    memset(into, 0, length);
+    *out_read = length;
+    return SL_OK;
+}
+
+static void test_more_objects_in_use_than_may_be_open_are_refused(void **state)
+{
+    (void)state;
+    struct nest nest = {.cache = cache_open((int64_t)2 * RANGE_OBJECTS_MAX * BLOCK)};
+    struct range_source source = {"first", 10, fetch_nested, &nest};
+    char byte;
+    size_t got;
+    assert_int_equal(range_cache_read(nest.cache, &source, 0, &byte, 1, &got, NULL), SL_OK);
+    assert_int_equal(nest.code, SL_ELIMIT);
+    assert_int_equal(nest.depth, RANGE_OBJECTS_MAX);
+    range_cache_close(&nest.cache);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -225,6 +298,8 @@ int main(void)
         cmocka_unit_test(test_what_was_read_lately_stays),
         cmocka_unit_test(test_a_failed_fetch_is_told_and_tried_again_by_the_next),
         cmocka_unit_test(test_an_object_that_was_cut_short_is_named),
+        cmocka_unit_test(test_more_small_objects_than_may_be_open_pass_one_after_another),
+        cmocka_unit_test(test_more_objects_in_use_than_may_be_open_are_refused),
     };
     return cmocka_run_group_tests(tests, group_open, group_close);
 }
