@@ -31,6 +31,10 @@ int64_t sl_now_unix_ns(void);
 /* RFC 3339 in UTC with milliseconds: "2026-11-21T06:00:00.000Z". Returns text. */
 char *sl_time_format(int64_t unix_ns, char text[SL_TIME_TEXT_BYTES]);
 
+/* RFC 3339: "2026-11-21T06:00:00Z", with a fraction or another offset than Z, or a day alone (its begin in
+ * UTC). SL_EINVAL otherwise. */
+int sl_time_parse(const char *text, int64_t *out_unix_ns);
+
 /* a * b / c through 128 bits, rounded towards minus infinity; c > 0; saturates at int64. */
 int64_t sl_muldiv_i64(int64_t a, int64_t b, int64_t c);
 

@@ -140,6 +140,46 @@ static void test_video_ids_sort_by_time_and_round_trip(void **state)
         assert_int_equal(video_id_parse(bad[i], &back), SL_EINVAL);
 }
 
+static void test_time_parses_rfc3339_and_refuses_the_rest(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *same;
+    } good[] = {
+        {"2026-11-21T06:00:00Z", "2026-11-21T06:00:00.000Z"},
+        {"2026-11-21T06:00:00.25z", "2026-11-21T06:00:00.250Z"},
+        {"2026-11-21 06:00:00+01:30", "2026-11-21T04:30:00.000Z"},
+        {"2026-11-21T23:00:00-02:00", "2026-11-22T01:00:00.000Z"},
+        {"2028-02-29", "2028-02-29T00:00:00.000Z"},
+    };
+    static const char *const bad[] = {
+        "",
+        "now",
+        "2026-02-30",
+        "2026-13-01",
+        "2026-1-1",
+        "2026-11-21T",
+        "2026-11-21T06:00",
+        "2026-11-21T06:00:00",
+        "2026-11-21Z",
+        "-026-11-21",
+        "2026-11-21T25:00:00Z",
+        "2026-11-21T06:00:00.Z",
+        "2026-11-21T06:00:00+1:30",
+        "2026-11-21T06:00:00Zulu",
+        "2026-11-21T06:61:00Z",
+    };
+    char text[SL_TIME_TEXT_BYTES];
+    int64_t ns = 7;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        assert_int_equal(sl_time_parse(good[i].text, &ns), SL_OK);
+        assert_string_equal(sl_time_format(ns, text), good[i].same);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        if (sl_time_parse(bad[i], &ns) != SL_EINVAL)
+            fail_msg("\"%s\" was taken", bad[i]);
+}
+
 static void test_task_ids_refuse_what_is_no_task(void **state)
 {
     (void)state;
@@ -179,6 +219,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_error_words_are_distinct_and_lead_back),
         cmocka_unit_test(test_time_prints_rfc3339_before_and_after_the_epoch),
+        cmocka_unit_test(test_time_parses_rfc3339_and_refuses_the_rest),
         cmocka_unit_test(test_muldiv_keeps_128_bits_and_rounds_down),
         cmocka_unit_test(test_duration_parses_units_and_refuses_the_rest),
         cmocka_unit_test(test_arena_grows_resets_and_keeps_its_limit),
