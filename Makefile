@@ -57,7 +57,7 @@ sluice-worker_PKGS := $(AV) zimg libprotobuf-c libcrypto
 
 sluice_MAIN := cli
 sluice_USES := cli config model base
-sluice_PKGS := libcurl jansson yaml-0.1
+sluice_PKGS := libcurl jansson yaml-0.1 libcrypto
 
 PROGRAMS := $(foreach p,$(PROGRAMS),$(if $(wildcard $($(p)_MAIN)/main.c),$(p)))
 
@@ -143,6 +143,9 @@ $(B)/obj/gen/sluice.pb-c.o: $(B)/gen/wire/sluice.pb-c.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -std=gnu17 $(CFLAGS) $(HARDEN) $(SANFLAGS) -c -o $@ $<
 $(call objs,wire): | $(B)/gen/wire/sluice.pb-c.h
+
+# The description of the HTTP interface is part of the daemon.
+$(B)/obj/scheduler/api/api_openapi.o: docs/openapi.json
 
 define program
 $(B)/$(1): $(B)/obj/$($(1)_MAIN)/main.o $(call libs,$($(1)_USES))

@@ -57,6 +57,20 @@ struct config_farm {
     size_t secret_bytes;
 };
 
+/* What of the HTTP interface one client may take; as struct api_limits of scheduler/api/api.h. */
+struct config_api {
+    char tokens_file[CONFIG_PATH_BYTES]; /* may be empty */
+    bool tokens_on_loopback;
+    bool limits_on_loopback;
+    int32_t connections;
+    int32_t connections_per_address;
+    int64_t header_timeout_ns;
+    int64_t body_timeout_ns;
+    int64_t body_bytes_max;
+    int32_t rate; /* requests a second; 0: any number */
+    int32_t burst;
+};
+
 struct config_daemon {
     char http_host[64];
     int32_t http_port;
@@ -70,6 +84,7 @@ struct config_daemon {
     int32_t attempts_max;
     int64_t aging_ns[PRIORITY_COUNT];
     int64_t upload_bytes_max;
+    struct config_api api;
     struct config_farm farm;
 };
 

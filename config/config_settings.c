@@ -15,9 +15,20 @@ static const struct config_key root_keys[] = {
     {"farm", false}, {"daemon", false}, {"agent", false}, {NULL, false}};
 static const struct config_key farm_keys[] = {{"secret_file", false}, {NULL, false}};
 static const struct config_key daemon_keys[] = {
-    {"http", false},     {"wire", false},       {"store", false},
-    {"policies", false}, {"lease", false},      {"retry", false},
-    {"aging", false},    {"upload_max", false}, {NULL, false}};
+    {"http", false},  {"wire", false},  {"store", false}, {"policies", false},
+    {"lease", false}, {"retry", false}, {"aging", false}, {"upload_max", false},
+    {"api", false},   {NULL, false}};
+static const struct config_key api_keys[] = {{"tokens", false},
+                                             {"loopback_tokens", false},
+                                             {"loopback_limits", false},
+                                             {"connections", false},
+                                             {"connections_per_address", false},
+                                             {"header_timeout", false},
+                                             {"body_timeout", false},
+                                             {"body_max", false},
+                                             {"rate", false},
+                                             {"burst", false},
+                                             {NULL, false}};
 static const struct config_key lease_keys[] = {{"timeout", false}, {"renew", false}, {NULL, false}};
 static const struct config_key retry_keys[] = {
     {"base", false}, {"max", false}, {"attempts", false}, {NULL, false}};
@@ -45,6 +56,13 @@ void config_default(struct config *out)
                              [PRIORITY_HIGH] = SL_S_TO_NS(3600),
                              [PRIORITY_URGENT] = SL_S_TO_NS(86400)},
                 .upload_bytes_max = 256 * GIB,
+                .api = {.connections = 512,
+                        .connections_per_address = 64,
+                        .header_timeout_ns = SL_S_TO_NS(10),
+                        .body_timeout_ns = SL_S_TO_NS(60),
+                        .body_bytes_max = 1 << 20,
+                        .rate = 50,
+                        .burst = 200},
             },
         .agent =
             {
@@ -276,6 +294,32 @@ static void read_aging(const struct config_reader *reader, const struct config_n
         }
 }
 
+static void read_api(const struct config_reader *reader, const struct config_node *node,
+                     struct config_api *api)
+{
+    if (!node || !config_map_check(reader, node, api_keys))
+        return;
+    read_formed(reader, config_map_find(node, "tokens"), api->tokens_file, sizeof api->tokens_file,
+                path_or_none_is_valid, "the absolute path of a file, or \"\" for none");
+    config_read_bool(reader, config_map_find(node, "loopback_tokens"), &api->tokens_on_loopback);
+    config_read_bool(reader, config_map_find(node, "loopback_limits"), &api->limits_on_loopback);
+    config_read_int(reader, config_map_find(node, "connections"), 16, 16384, &api->connections);
+    config_read_int(reader, config_map_find(node, "connections_per_address"), 1, 16384,
+                    &api->connections_per_address);
+    config_read_duration(reader, config_map_find(node, "header_timeout"), SL_MS_TO_NS(500),
+                         SL_S_TO_NS(300), &api->header_timeout_ns);
+    config_read_duration(reader, config_map_find(node, "body_timeout"), SL_S_TO_NS(1),
+                         SL_S_TO_NS(3600), &api->body_timeout_ns);
+    config_read_bytes(reader, config_map_find(node, "body_max"), 4096, 64 << 20,
+                      &api->body_bytes_max);
+    config_read_int(reader, config_map_find(node, "rate"), 0, 1000000, &api->rate);
+    config_read_int(reader, config_map_find(node, "burst"), 1, 1000000, &api->burst);
+    if (api->tokens_on_loopback && !api->tokens_file[0])
+        config_node_mistake(reader, config_map_find(node, "loopback_tokens"),
+                            "true, and there is no file of tokens; expected daemon.api.tokens "
+                            "beside it");
+}
+
 static void read_daemon(const struct config_reader *reader, const struct config_node *node,
                         struct config_daemon *daemon)
 {
@@ -298,6 +342,7 @@ static void read_daemon(const struct config_reader *reader, const struct config_
     read_aging(reader, config_map_find(node, "aging"), daemon);
     config_read_bytes(reader, config_map_find(node, "upload_max"), 1 << 20, INT64_C(16) << 40,
                       &daemon->upload_bytes_max);
+    read_api(reader, config_map_find(node, "api"), &daemon->api);
 }
 
 static void read_agent(const struct config_reader *reader, const struct config_node *node,

@@ -1,11 +1,12 @@
 /* scheduler/api/api.h: the HTTP side of the daemon, over libmicrohttpd.
  *
- * Routes: docs/architecture.md, "HTTP". One thread per connection, so a slow client holds nobody up;
- * connections, per-address connections, body sizes and idle times are bounded. What is live comes from
+ * Routes: api_routes.c and docs/openapi.json. One thread per connection, so a slow client holds nobody
+ * up; connections, requests, body sizes and times are bounded (struct api_limits). What is live comes from
  * the backend (api_calls.h), what is finished from read-only handles of the store, bytes from objects.
  *
- * Access: a peer on this machine needs nothing; any other peer needs "Authorization: Bearer SECRET" with
- *         the farm's secret, except for /healthz and for /objects, where a lease's ticket counts.
+ * Access: a peer on this machine needs nothing, unless the configuration says otherwise; any other peer
+ *         needs "Authorization: Bearer TOKEN" (or a session's cookie) with a token whose scopes the route
+ *         asks for, or the farm's secret, which may everything. docs/security.md has the whole of it.
  * Errors: {"error": {"code", "message", "details"}} with a fitting status.
  * Threads: api_start and api_stop from one thread, events from any.
  */
@@ -21,19 +22,30 @@
 
 struct api;
 
-#define API_CONNECTIONS_MAX        512
-#define API_CONNECTIONS_PER_IP_MAX 256
-#define API_BODY_BYTES_MAX         (1024 * 1024)
-#define API_OBJECT_BYTES_MAX       (INT64_C(16) << 30)
-#define API_IDLE_S                 30
-#define API_STREAMS_MAX            64 /* of events */
+#define API_OBJECT_BYTES_MAX (INT64_C(16) << 30)
+#define API_IDLE_S           30
+#define API_STREAMS_MAX      64 /* of events */
+
+struct api_limits {
+    int connections;
+    int connections_per_address;
+    int64_t header_ns; /* from connecting, or the end of an idle time, to the last header */
+    int64_t body_ns;   /* for a body that is held whole */
+    int64_t body_bytes_max;
+    int requests_per_s; /* of one token or address; 0: any number */
+    int burst;          /* so many at once */
+    bool on_loopback;   /* limits by address and token count on this machine too */
+};
 
 /* Borrowed until api_stop. */
 struct api_config {
     const char *host;      /* an address or name to listen on; "" or "*": all */
     int port;              /* 0: the system chooses */
-    const uint8_t *secret; /* the farm's; NULL: only peers on this machine are served */
+    const uint8_t *secret; /* the farm's; NULL: none */
     size_t secret_bytes;
+    const char *tokens_file; /* NULL: none */
+    bool tokens_on_loopback; /* peers on this machine need a token as well */
+    struct api_limits limits;
     const uint8_t *ticket_secret;
     size_t ticket_secret_bytes;
     const char *store_url; /* opened read-only */
@@ -42,7 +54,8 @@ struct api_config {
     struct api_backend backend;
 };
 
-/* SL_EBUSY when the port is taken, SL_EACCES for an address that is not loopback without a secret. */
+/* SL_EBUSY when the port is taken, SL_EACCES for an address that is not loopback without secret and tokens,
+ * SL_EINVAL for a file of tokens with mistakes. */
 int api_start(const struct api_config *config, struct api **out, struct sl_failure *why);
 int api_port(const struct api *api);
 void api_stop(struct api **api);

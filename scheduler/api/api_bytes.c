@@ -6,7 +6,10 @@
 #include <unistd.h>
 
 #include "base/time.h"
+#include "objects/objects_ops.h"
 #include "scheduler/api/api_http.h"
+
+#define TAGGED_BYTES_MAX (4 * 1024 * 1024) /* an object without a token is read whole for its tag */
 
 /* ---- one object, with Range ---- */
 
@@ -107,7 +110,42 @@ static void public_headers(struct MHD_Response *response)
 {
     MHD_add_response_header(response, "Access-Control-Allow-Origin", "*");
     MHD_add_response_header(response, "Access-Control-Expose-Headers",
-                            "Content-Length, Content-Range");
+                            "Content-Length, Content-Range, ETag");
+}
+
+/* A key with a token in it never gets other bytes, so that the key's own numbers are its tag; what may be
+ * made anew, like a manifest, is known by its bytes. "" for what is too large for that. */
+static void object_etag(struct objects *objects, const char *key, int64_t size,
+                        char etag[API_ETAG_BYTES])
+{
+    uint64_t token = objects_key_token(key);
+    etag[0] = '\0';
+    if (token) {
+        snprintf(etag, API_ETAG_BYTES, "\"%llx-%llx\"", (unsigned long long)token,
+                 (unsigned long long)size);
+        return;
+    }
+    void *bytes = size <= TAGGED_BYTES_MAX ? malloc(size ? (size_t)size : 1) : NULL;
+    size_t got = 0;
+    if (bytes &&
+        objects_get_range(objects, NULL, key, 0, bytes, (size_t)size, &got, NULL) == SL_OK &&
+        got == (size_t)size)
+        api_etag_make(bytes, got, etag);
+    free(bytes);
+}
+
+/* What every answer about an object says of it. */
+static void object_headers(struct MHD_Response *response, const char *key, const char *etag,
+                           bool is_public)
+{
+    if (etag[0])
+        MHD_add_response_header(response, "ETag", etag);
+    if (!is_public)
+        return;
+    public_headers(response);
+    MHD_add_response_header(response, "Cache-Control",
+                            objects_key_token(key) ? "public, max-age=31536000, immutable"
+                                                   : "no-cache");
 }
 
 void api_object_send(struct api_request *request, const char *key, const char *type, bool is_public)
@@ -125,9 +163,21 @@ void api_object_send(struct api_request *request, const char *key, const char *t
         return;
     }
     int64_t first = 0, length = size;
-    enum range_kind kind = range_parse(api_header(request, "Range"), size, &first, &length);
-    char text[96];
+    char text[96], etag[API_ETAG_BYTES];
     struct MHD_Response *response;
+    object_etag(objects, key, size, etag);
+    if (etag[0] && api_etag_named(api_header(request, "If-None-Match"), etag)) {
+        response = MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
+        if (response)
+            object_headers(response, key, etag, is_public);
+        api_reply(request, MHD_HTTP_NOT_MODIFIED, response);
+        return;
+    }
+    /* A range of other bytes than the client has the rest of would be of no use to it. */
+    const char *if_range = api_header(request, "If-Range");
+    bool same = !if_range || (etag[0] && strcmp(if_range, etag) == 0);
+    enum range_kind kind =
+        range_parse(same ? api_header(request, "Range") : NULL, size, &first, &length);
     if (kind == RANGE_BEYOND) {
         response = MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
         snprintf(text, sizeof text, "bytes */%lld", (long long)size);
@@ -148,13 +198,7 @@ void api_object_send(struct api_request *request, const char *key, const char *t
                      (long long)(first + length - 1), (long long)size);
             MHD_add_response_header(response, "Content-Range", text);
         }
-        if (is_public) {
-            public_headers(response);
-            /* A key with a token in it never gets other bytes; the manifests may be made anew. */
-            MHD_add_response_header(response, "Cache-Control",
-                                    objects_key_token(key) ? "public, max-age=31536000, immutable"
-                                                           : "no-cache");
-        }
+        object_headers(response, key, etag, is_public);
     }
     api_reply(request, kind == RANGE_PART ? MHD_HTTP_PARTIAL_CONTENT : MHD_HTTP_OK, response);
 }
@@ -202,7 +246,8 @@ void api_media_options(struct api_request *request)
     if (response) {
         public_headers(response);
         MHD_add_response_header(response, "Access-Control-Allow-Methods", "GET, HEAD, OPTIONS");
-        MHD_add_response_header(response, "Access-Control-Allow-Headers", "Range");
+        MHD_add_response_header(response, "Access-Control-Allow-Headers",
+                                "Authorization, If-None-Match, If-Range, Range");
         MHD_add_response_header(response, "Access-Control-Max-Age", "86400");
     }
     api_reply(request, MHD_HTTP_NO_CONTENT, response);
@@ -216,6 +261,7 @@ static bool ticket_check(struct api_request *request, bool write)
     const struct api_config *config = &request->api->config;
     const char *given = api_header(request, "Authorization");
     const char *scheme = "Sluice-Ticket ";
+    request->challenge = "Sluice-Ticket";
     if (!given || strncmp(given, scheme, strlen(scheme)) != 0) {
         api_reply_error(request, MHD_HTTP_UNAUTHORIZED, "refused", NULL,
                         "objects are for leases: send \"Authorization: Sluice-Ticket …\"");
@@ -228,6 +274,7 @@ static bool ticket_check(struct api_request *request, bool write)
                         "the ticket is not valid or has expired; the next sync brings a new one");
         return false;
     }
+    request->challenge = NULL;
     if (!objects_key_valid(request->params[0])) {
         api_reply_error(request, MHD_HTTP_BAD_REQUEST, "invalid", NULL,
                         "\"%.200s\" is no key: letters, digits, '.', '_', '-', '/'",
@@ -369,12 +416,26 @@ static void object_data(struct api_request *request, const char *bytes, size_t l
     put->bytes += (int64_t)length;
 }
 
+/* False when the client's bytes are not what it promised: its fault, and not the store's. */
+static bool sum_holds(const struct object_put *put)
+{
+    uint8_t found[SHA256_BYTES];
+    return objects_hash_fd(put->fd, put->bytes, found, NULL) != SL_OK ||
+           memcmp(found, put->sha256, sizeof found) == 0;
+}
+
 static void object_end(struct api_request *request)
 {
     struct object_put *put = request->state;
     struct sl_failure why = {0};
     int code = objects_put_new(request->api->config.objects, NULL, request->params[0], put->fd,
                                put->bytes, put->sha256, &why);
+    if (code == SL_EIO && !sum_holds(put)) {
+        api_reply_error(
+            request, MHD_HTTP_UNPROCESSABLE_CONTENT, "source_changed", NULL,
+            "the body does not have the SHA-256 of X-Sluice-Sha256; nothing was stored");
+        return;
+    }
     if (code != SL_OK) {
         why.code = code;
         object_failure(request, &why);
@@ -402,6 +463,7 @@ struct source_put {
     struct api_upload *upload;
     struct video_id video;
     int64_t offset; /* where the next byte goes */
+    int64_t end;    /* where the piece ends by its Content-Range; -1: it has none */
     int64_t total;  /* -1: the end of the body is the end */
     bool ranged;
     bool has_sha256;
@@ -439,6 +501,7 @@ static bool source_begin(struct api_request *request)
     if (!put)
         return false;
     put->video = video;
+    put->end = -1;
     put->total = request->content_length;
     const char *sum = api_header(request, "X-Sluice-Sha256");
     const char *range = api_header(request, "Content-Range");
@@ -460,6 +523,7 @@ static bool source_begin(struct api_request *request)
                             range);
             goto fail;
         }
+        put->end = last + 1;
     }
     if (max > 0 && (put->total > max || last >= max)) {
         api_reply_error(request, MHD_HTTP_CONTENT_TOO_LARGE, "over_limit", NULL,
@@ -503,6 +567,12 @@ static void source_data(struct api_request *request, const char *bytes, size_t l
                         (long long)max);
         return;
     }
+    if (put->end >= 0 && put->offset + (int64_t)length > put->end) {
+        api_reply_error(request, MHD_HTTP_UNPROCESSABLE_CONTENT, "source_changed", NULL,
+                        "the body goes on beyond byte %lld, which Content-Range names as its last",
+                        (long long)put->end - 1);
+        return;
+    }
     int code = backend->upload_write(put->upload, bytes, length, &why);
     if (code != SL_OK) {
         why.code = code;
@@ -519,6 +589,13 @@ static void source_end(struct api_request *request)
     bool finish = put->ranged ? put->offset == put->total : true;
     struct sl_failure why = {0};
     int64_t have = 0;
+    if (put->end >= 0 && put->offset != put->end) {
+        api_reply_error(request, MHD_HTTP_UNPROCESSABLE_CONTENT, "source_changed", NULL,
+                        "the body ended before byte %lld and Content-Range names %lld as its "
+                        "last; GET this address for where to go on",
+                        (long long)put->offset, (long long)put->end - 1);
+        return;
+    }
     int code = backend->upload_close(&put->upload, finish, put->has_sha256 ? put->sha256 : NULL,
                                      &have, &why);
     if (code != SL_OK) {
@@ -557,17 +634,5 @@ void api_source_offset(struct api_request *request)
         api_reply_failure(request, &why);
         return;
     }
-    char *text = NULL;
-    json_t *value = offset_json(video, have, complete);
-    text = value ? json_dumps(value, JSON_COMPACT) : NULL;
-    json_decref(value);
-    struct MHD_Response *response =
-        text ? MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE) : NULL;
-    if (response) {
-        char offset[24];
-        snprintf(offset, sizeof offset, "%lld", (long long)have);
-        MHD_add_response_header(response, "Content-Type", "application/json");
-        MHD_add_response_header(response, "Upload-Offset", offset);
-    }
-    api_reply(request, MHD_HTTP_OK, response);
+    api_reply_json(request, MHD_HTTP_OK, offset_json(video, have, complete));
 }

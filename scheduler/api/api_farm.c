@@ -286,7 +286,7 @@ void api_explain(struct api_request *request)
     api_call_free(&call);
 }
 
-/* ---- summary, health, metrics ---- */
+/* ---- summary, health ---- */
 
 void api_farm_status(struct api_request *request)
 {
@@ -333,70 +333,4 @@ void api_health(struct api_request *request)
     }
     api_reply_error(request, MHD_HTTP_SERVICE_UNAVAILABLE, sl_error_word(code), NULL, "%s",
                     why.message);
-}
-
-static void metric(struct sl_buf *out, const char *name, const char *type, const char *help,
-                   int64_t value)
-{
-    sl_buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n%s %lld\n", name, help, name, type, name,
-                  (long long)value);
-}
-
-static void metric_histogram(struct sl_buf *out, const char *name, const char *help,
-                             const struct api_histogram *histogram)
-{
-    sl_buf_printf(out, "# HELP %s %s\n# TYPE %s histogram\n", name, help, name);
-    int64_t sum = 0;
-    double bound = (double)API_BUCKET_FIRST_NS / 1e9;
-    for (int i = 0; i < API_BUCKETS; i++, bound *= 2) {
-        sum += histogram->counts[i];
-        sl_buf_printf(out, "%s_bucket{le=\"%g\"} %lld\n", name, bound, (long long)sum);
-    }
-    sum += histogram->counts[API_BUCKETS];
-    sl_buf_printf(out, "%s_bucket{le=\"+Inf\"} %lld\n%s_sum %.9g\n%s_count %lld\n", name,
-                  (long long)sum, name, (double)histogram->sum_ns / 1e9, name, (long long)sum);
-}
-
-void api_metrics_show(struct api_request *request)
-{
-    struct api_call *call = api_call_new(API_CALL_METRICS);
-    if (!api_ask(request, &call))
-        return;
-    const struct api_metrics *m = call->metrics;
-    struct sl_buf out = {0};
-    sl_buf_text(&out, "# HELP sluice_tasks_queued Tasks ready to be leased, by priority.\n"
-                      "# TYPE sluice_tasks_queued gauge\n");
-    for (int i = 0; i < PRIORITY_COUNT; i++)
-        sl_buf_printf(&out, "sluice_tasks_queued{priority=\"%s\"} %lld\n",
-                      priority_word((enum priority)i), (long long)m->by_priority[i]);
-    sl_buf_text(&out, "# HELP sluice_nodes Nodes known, by state.\n# TYPE sluice_nodes gauge\n");
-    for (int i = 0; i < NODE_STATE_COUNT; i++)
-        sl_buf_printf(&out, "sluice_nodes{state=\"%s\"} %lld\n",
-                      node_state_word((enum node_state)i), (long long)m->nodes[i]);
-    metric(&out, "sluice_tasks_waiting", "gauge", "Tasks that wait for other steps.", m->waiting);
-    metric(&out, "sluice_tasks_running", "gauge", "Tasks leased to a node.", m->running);
-    metric(&out, "sluice_tasks_dead", "gauge", "Tasks in the dead-letter queue.", m->dead);
-    metric(&out, "sluice_videos_live", "gauge", "Videos that are not finished.", m->videos_live);
-    metric(&out, "sluice_grants_total", "counter", "Leases granted.", m->grants);
-    metric(&out, "sluice_completions_total", "counter", "Leases completed.", m->completions);
-    metric(&out, "sluice_failures_total", "counter", "Leases that failed.", m->failures);
-    metric(&out, "sluice_lapses_total", "counter", "Leases that lapsed.", m->lapses);
-    metric(&out, "sluice_stale_total", "counter", "Tokens refused as stale.", m->stale);
-    metric(&out, "sluice_syncs_total", "counter", "Syncs taken.", m->syncs);
-    metric(&out, "sluice_syncs_refused_total", "counter", "Syncs refused.", m->syncs_refused);
-    metric(&out, "sluice_syncs_parked", "gauge", "Syncs that wait for work.", m->syncs_parked);
-    metric(&out, "sluice_inbox_refused_total", "counter", "Requests turned away: too many waited.",
-           m->inbox_refused);
-    metric(&out, "sluice_commit_retries_total", "counter", "Commits that had to be repeated.",
-           m->commit_retries);
-    metric_histogram(&out, "sluice_queue_wait_seconds", "From ready to leased.", &m->queue_wait);
-    metric_histogram(&out, "sluice_commit_seconds", "Duration of a batch's commit.", &m->commit);
-    sl_buf_text(&out,
-                "# HELP sluice_http_requests_total HTTP requests answered, by class of status.\n"
-                "# TYPE sluice_http_requests_total counter\n");
-    for (int i = 2; i < API_STATUS_CLASSES; i++)
-        sl_buf_printf(&out, "sluice_http_requests_total{status=\"%dxx\"} %lld\n", i,
-                      (long long)atomic_load(&request->api->requests[i]));
-    api_call_free(&call);
-    api_reply_text(request, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8", &out);
 }

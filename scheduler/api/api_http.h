@@ -1,7 +1,7 @@
 /* scheduler/api/api_http.h: one HTTP request on its way through the routes.
  *
  * Owns:    struct api_request, from the first header to the end of the reply.
- * Shapes:  a route either gets its whole body in request->body (at most API_BODY_BYTES_MAX), or takes it
+ * Shapes:  a route either gets its whole body in request->body (at most its body_bytes_max), or takes it
  *          in pieces through its struct api_stream.
  * Threads: a request belongs to its connection's thread; struct api is shared and guards itself.
  */
@@ -17,17 +17,31 @@
 #include "base/buf.h"
 #include "model/report_types.h"
 #include "scheduler/api/api.h"
+#include "scheduler/api/api_guard.h"
+#include "scheduler/api/api_tokens.h"
 
-#define API_PARAMS_MAX     2
-#define API_READERS_MAX    8
-#define API_EVENTS_MAX     1024 /* remembered for those who reconnect */
-#define API_EVENT_BYTES    256
-#define API_DISCARD_BYTES  (8 * 1024 * 1024) /* of a refused body, read so that the reply arrives */
-#define API_STATUS_CLASSES 6
+#define API_PARAMS_MAX    2
+#define API_ROUTES_MAX    64
+#define API_STATUSES_MAX  32 /* different ones */
+#define API_ETAG_BYTES    40
+#define API_READERS_MAX   8
+#define API_EVENTS_MAX    1024 /* remembered for those who reconnect */
+#define API_EVENT_BYTES   256
+#define API_DISCARD_BYTES (8 * 1024 * 1024) /* of a refused body, read so that the reply arrives */
 
 struct api_event {
     uint64_t id;
     char text[API_EVENT_BYTES];
+};
+
+/* What was answered, by route; the last row is for what is no route. */
+struct api_traffic {
+    pthread_mutex_t lock;
+    struct {
+        int64_t answers[API_STATUSES_MAX];
+        struct api_histogram duration;
+    } routes[API_ROUTES_MAX + 1];
+    int statuses[API_STATUSES_MAX]; /* which status each column of answers is; 0: free */
 };
 
 struct api {
@@ -36,8 +50,10 @@ struct api {
     int listener;
     int port;
     atomic_bool stopping;
-    atomic_llong requests[API_STATUS_CLASSES]; /* by status / 100 */
     atomic_int streams;
+    struct api_guard *guard;
+    struct api_tokens *tokens;
+    struct api_traffic traffic;
 
     pthread_mutex_t readers_lock;
     pthread_cond_t readers_free;
@@ -63,13 +79,21 @@ struct api_stream {
     void (*drop)(struct api_request *request);
 };
 
+/* Beside the scopes of tokens: */
+#define API_OPEN   0x100 /* anybody may */
+#define API_TICKET 0x200 /* a lease's ticket is asked for, by the route itself */
+
 struct api_route {
     const char *method;
-    const char *pattern; /* "*" is one part of the path, a final "**" the rest */
+    const char *pattern; /* "{x}" is one part of the path, a final "{x...}" the rest */
+    unsigned scopes;     /* of a token; one of them is enough */
     void (*run)(struct api_request *request);
+    int64_t body_bytes_max; /* 0: limits.body_bytes_max */
     const struct api_stream *stream;
-    bool open; /* no bearer secret asked */
 };
+
+extern const struct api_route api_routes[];
+extern const size_t api_route_count;
 
 struct api_request {
     struct api *api;
@@ -77,11 +101,18 @@ struct api_request {
     const struct api_route *route;
     const char *path;
     const char *method;
-    char *params[API_PARAMS_MAX]; /* what "*" and "**" stood for */
+    char *params[API_PARAMS_MAX]; /* what "{x}" and "{x...}" stood for */
     char *path_copy;
     struct sl_buf body;
     bool overflow; /* body over its limit */
     bool replied;
+    bool local;            /* from this machine, which needs no token */
+    bool by_cookie;        /* the token came by the cookie of a session */
+    struct api_token who;  /* scopes 0: nobody we know */
+    const char *allowed;   /* of the header Allow, for a 405 */
+    const char *challenge; /* of the header WWW-Authenticate, for a 401 or 403 */
+    int retry_after_s;     /* of the header Retry-After; 0: as usual */
+    int64_t began_ns;
     enum MHD_Result queued;
     bool holding; /* a reply made now waits for the end of the body */
     bool refused; /* it waits in `pending` */
@@ -106,7 +137,23 @@ void api_reply_error(struct api_request *request, int status, const char *code, 
 void api_reply_failure(struct api_request *request, const struct sl_failure *failure);
 int api_status_of(int code);
 
+/* A reply to GET with its ETag; 304 when the client has it already. Takes text, which malloc made. */
+void api_reply_tagged(struct api_request *request, const char *type, const char *cache, char *text,
+                      size_t length);
+/* Whether a header If-None-Match or If-Match names the tag. */
+bool api_etag_named(const char *header, const char *etag);
+void api_etag_make(const void *bytes, size_t length, char etag[API_ETAG_BYTES]);
+
 /* ---- reading the request ---- */
+
+/* NULL after having replied 404 or 405. */
+const struct api_route *api_route_find(struct api_request *request);
+/* Fills request->who, by_cookie and local. */
+void api_who_find(struct api_request *request);
+/* False after having replied 401 or 403. */
+bool api_access_check(struct api_request *request);
+/* May this request do what is for administrators alone? */
+bool api_is_admin(const struct api_request *request);
 
 const char *api_header(struct api_request *request, const char *name);
 const char *api_query(struct api_request *request, const char *name);
@@ -126,6 +173,9 @@ json_t *api_time(int64_t unix_ns); /* null for 0 */
 
 /* Runs a call of the backend. False after having replied with its failure; the call is freed then. */
 bool api_ask(struct api_request *request, struct api_call **call);
+
+/* Counts an answer given. */
+void api_traffic_add(struct api_request *request, int status);
 
 /* ---- read-only store handles ---- */
 
@@ -155,6 +205,10 @@ void api_dead_redrive(struct api_request *request);
 void api_dead_drop(struct api_request *request);
 void api_farm_status(struct api_request *request);
 void api_events_follow(struct api_request *request);
+void api_session_begin(struct api_request *request);
+void api_session_show(struct api_request *request);
+void api_session_end(struct api_request *request);
+void api_openapi_show(struct api_request *request);
 void api_health(struct api_request *request);
 void api_metrics_show(struct api_request *request);
 void api_media_get(struct api_request *request);

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <openssl/evp.h>
+
 #include "base/time.h"
 #include "scheduler/api/api_http.h"
 
@@ -53,7 +55,8 @@ void api_reply(struct api_request *request, int status, struct MHD_Response *res
         request->queued = MHD_NO;
         return;
     }
-    atomic_fetch_add(&request->api->requests[status / 100 % API_STATUS_CLASSES], 1);
+    api_traffic_add(request, status);
+    api_guard_answers(request->api->guard, request->connection);
     MHD_add_response_header(response, "Server", "sluice/" SLUICE_VERSION);
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     request->queued = MHD_queue_response(request->connection, (unsigned)status, response);
@@ -72,26 +75,91 @@ void api_reply_text(struct api_request *request, int status, const char *type, s
     api_reply(request, status, response);
 }
 
+/* Takes text. */
+static struct MHD_Response *bytes_response(const char *type, char *text, size_t length)
+{
+    struct MHD_Response *response =
+        text ? MHD_create_response_from_buffer(length, text, MHD_RESPMEM_MUST_FREE) : NULL;
+    if (response)
+        MHD_add_response_header(response, "Content-Type", type);
+    else
+        free(text);
+    return response;
+}
+
+void api_etag_make(const void *bytes, size_t length, char etag[API_ETAG_BYTES])
+{
+    uint8_t sum[EVP_MAX_MD_SIZE];
+    EVP_Digest(bytes, length, sum, NULL, EVP_sha256(), NULL);
+    etag[0] = '"';
+    for (int i = 0; i < 16; i++)
+        snprintf(etag + 1 + 2 * i, 3, "%02x", sum[i]);
+    strcpy(etag + 33, "\"");
+}
+
+/* RFC 9110, section 13.1.2: a list of tags, or "*"; whether they are weak does not matter for a GET. */
+bool api_etag_named(const char *header, const char *etag)
+{
+    size_t length = strlen(etag);
+    while (header && *header) {
+        header += strspn(header, " \t,");
+        if (*header == '*')
+            return true;
+        if (strncmp(header, "W/", 2) == 0)
+            header += 2;
+        if (strncmp(header, etag, length) == 0 && strchr(" \t,", header[length]))
+            return true;
+        header += strcspn(header, ",");
+    }
+    return false;
+}
+
+void api_reply_tagged(struct api_request *request, const char *type, const char *cache, char *text,
+                      size_t length)
+{
+    char etag[API_ETAG_BYTES];
+    int status = MHD_HTTP_OK;
+    struct MHD_Response *response = NULL;
+    if (text) {
+        api_etag_make(text, length, etag);
+        if (api_etag_named(api_header(request, "If-None-Match"), etag)) {
+            free(text);
+            status = MHD_HTTP_NOT_MODIFIED;
+            response = MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
+        } else {
+            response = bytes_response(type, text, length);
+        }
+    }
+    if (response) {
+        MHD_add_response_header(response, "ETag", etag);
+        MHD_add_response_header(response, "Cache-Control", cache);
+    }
+    api_reply(request, status, response);
+}
+
 static struct MHD_Response *json_response(json_t *value)
 {
     char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
     json_decref(value);
-    if (!text)
-        return NULL;
     struct MHD_Response *response =
-        MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
-    if (!response) {
-        free(text);
-        return NULL;
-    }
-    MHD_add_response_header(response, "Content-Type", "application/json");
-    MHD_add_response_header(response, "Cache-Control", "no-store");
+        bytes_response("application/json", text, text ? strlen(text) : 0);
+    if (response)
+        MHD_add_response_header(response, "Cache-Control", "no-store");
     return response;
 }
 
 void api_reply_json(struct api_request *request, int status, json_t *value)
 {
-    api_reply(request, status, json_response(value));
+    bool reads = strcmp(request->method, "GET") == 0 || strcmp(request->method, "HEAD") == 0;
+    if (status != MHD_HTTP_OK || !reads) {
+        api_reply(request, status, json_response(value));
+        return;
+    }
+    char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
+    json_decref(value);
+    /* Whoever keeps it asks each time whether it still holds. */
+    api_reply_tagged(request, "application/json", "private, no-cache", text,
+                     text ? strlen(text) : 0);
 }
 
 static void reply_error(struct api_request *request, int status, const char *code, json_t *details,
@@ -100,11 +168,17 @@ static void reply_error(struct api_request *request, int status, const char *cod
     json_t *value = json_pack("{s:{s:s,s:o,s:o}}", "error", "code", code, "message",
                               api_text(message), "details", details ? details : json_null());
     struct MHD_Response *response = json_response(value);
-    if (response && status == MHD_HTTP_UNAUTHORIZED)
-        MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
+    if (response && request->challenge)
+        MHD_add_response_header(response, "WWW-Authenticate", request->challenge);
+    if (response && request->allowed)
+        MHD_add_response_header(response, "Allow", request->allowed);
     if (response &&
-        (status == MHD_HTTP_TOO_MANY_REQUESTS || status == MHD_HTTP_SERVICE_UNAVAILABLE))
-        MHD_add_response_header(response, "Retry-After", "5");
+        (status == MHD_HTTP_TOO_MANY_REQUESTS || status == MHD_HTTP_SERVICE_UNAVAILABLE)) {
+        char seconds[16];
+        snprintf(seconds, sizeof seconds, "%d",
+                 request->retry_after_s ? request->retry_after_s : 5);
+        MHD_add_response_header(response, "Retry-After", seconds);
+    }
     api_reply(request, status, response);
 }
 

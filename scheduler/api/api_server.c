@@ -9,215 +9,8 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/time.h"
 #include "scheduler/api/api_http.h"
-
-static const struct api_route routes[] = {
-    {"POST", "/api/v1/videos", api_videos_submit},
-    {"GET", "/api/v1/videos", api_videos_list},
-    {"PUT", "/api/v1/videos/*/source", .stream = &api_upload_stream},
-    {"GET", "/api/v1/videos/*/source", api_source_offset},
-    {"GET", "/api/v1/videos/*/status", api_video_status},
-    {"POST", "/api/v1/videos/*/retry", api_video_retry},
-    {"POST", "/api/v1/videos/*/cancel", api_video_cancel},
-    {"DELETE", "/api/v1/videos/*", api_video_delete},
-    {"GET", "/api/v1/nodes", api_nodes_list},
-    {"POST", "/api/v1/nodes/*/drain", api_node_drain},
-    {"POST", "/api/v1/nodes/*/undrain", api_node_undrain},
-    {"GET", "/api/v1/devices", api_devices_list},
-    {"GET", "/api/v1/explain/*", api_explain},
-    {"GET", "/api/v1/dlq", api_dead_list},
-    {"GET", "/api/v1/dlq/*", api_dead_show},
-    {"POST", "/api/v1/dlq/*/redrive", api_dead_redrive},
-    {"POST", "/api/v1/dlq/*/drop", api_dead_drop},
-    {"GET", "/api/v1/status", api_farm_status},
-    {"GET", "/api/v1/events", api_events_follow},
-    {"GET", "/metrics", api_metrics_show},
-    {"GET", "/healthz", api_health, .open = true},
-    {"GET", "/media/**", api_media_get},
-    {"OPTIONS", "/media/**", api_media_options},
-    {"GET", "/objects/**", api_object_get, .open = true},
-    {"PUT", "/objects/**", .stream = &api_object_stream, .open = true},
-    {"DELETE", "/objects/**", api_object_delete, .open = true},
-};
-
-#define ROUTE_COUNT (sizeof routes / sizeof routes[0])
-
-/* ---- matching ---- */
-
-/* Fills params with pointers into path, which is cut into its parts. */
-static bool pattern_match(const char *pattern, char *path, char *params[API_PARAMS_MAX])
-{
-    int found = 0;
-    while (*pattern == '/') {
-        pattern++;
-        if (*path != '/')
-            return false;
-        path++;
-        size_t length = strcspn(pattern, "/");
-        if (strcmp(pattern, "**") == 0) {
-            if (*path == '\0')
-                return false;
-            params[found] = path;
-            return true;
-        }
-        size_t part = strcspn(path, "/");
-        if (length == 1 && pattern[0] == '*') {
-            if (part == 0 || found == API_PARAMS_MAX)
-                return false;
-            params[found++] = path;
-        } else if (part != length || memcmp(path, pattern, part) != 0) {
-            return false;
-        }
-        path += part;
-        pattern += length;
-    }
-    return *path == '\0';
-}
-
-/* "*" parts run on to the end of the path until they are cut. */
-static void params_cut(const char *pattern, char *params[API_PARAMS_MAX])
-{
-    if (strstr(pattern, "**"))
-        return;
-    for (int i = 0; i < API_PARAMS_MAX; i++)
-        if (params[i])
-            params[i][strcspn(params[i], "/")] = '\0';
-}
-
-static bool method_is(const struct api_route *route, const char *method)
-{
-    return strcmp(route->method, method) == 0 ||
-           (strcmp(method, "HEAD") == 0 && strcmp(route->method, "GET") == 0);
-}
-
-/* NULL after having replied. */
-static const struct api_route *route_find(struct api_request *request)
-{
-    char allowed[64] = "";
-    for (size_t i = 0; i < ROUTE_COUNT; i++) {
-        char *params[API_PARAMS_MAX] = {0};
-        if (!pattern_match(routes[i].pattern, request->path_copy, params))
-            continue;
-        if (method_is(&routes[i], request->method)) {
-            memcpy(request->params, params, sizeof params);
-            params_cut(routes[i].pattern, request->params);
-            return &routes[i];
-        }
-        size_t used = strlen(allowed);
-        snprintf(allowed + used, sizeof allowed - used, "%s%s%s", used ? ", " : "",
-                 routes[i].method, strcmp(routes[i].method, "GET") == 0 ? ", HEAD" : "");
-    }
-    if (!allowed[0]) {
-        api_reply_error(request, MHD_HTTP_NOT_FOUND, "not_found", NULL,
-                        "there is nothing at %.128s; the interface begins at /api/v1/",
-                        request->path);
-        return NULL;
-    }
-    json_t *value = json_pack(
-        "{s:{s:s,s:o,s:n}}", "error", "code", "invalid", "message",
-        json_sprintf("%s is not possible here; possible are: %s", request->method, allowed),
-        "details");
-    char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
-    json_decref(value);
-    struct MHD_Response *response =
-        text ? MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE) : NULL;
-    if (response) {
-        MHD_add_response_header(response, "Content-Type", "application/json");
-        MHD_add_response_header(response, "Allow", allowed);
-    }
-    api_reply(request, MHD_HTTP_METHOD_NOT_ALLOWED, response);
-    return NULL;
-}
-
-/* ---- who may ---- */
-
-static bool address_is_loopback(const struct sockaddr *address)
-{
-    if (address->sa_family == AF_INET) {
-        const struct sockaddr_in *in = (const void *)address;
-        return ntohl(in->sin_addr.s_addr) >> 24 == 127;
-    }
-    if (address->sa_family == AF_INET6) {
-        const struct sockaddr_in6 *in6 = (const void *)address;
-        if (IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr))
-            return true;
-        return IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr) && in6->sin6_addr.s6_addr[12] == 127;
-    }
-    return false;
-}
-
-static bool peer_is_local(struct api_request *request)
-{
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    return info && info->client_addr && address_is_loopback(info->client_addr);
-}
-
-/* Equal in a time that does not depend on where they differ. */
-static bool secret_equal(const uint8_t *secret, size_t secret_bytes, const char *given)
-{
-    size_t length = strlen(given);
-    unsigned difference = length != secret_bytes;
-    for (size_t i = 0; i < secret_bytes; i++)
-        difference |= (unsigned)secret[i] ^ (unsigned char)(i < length ? given[i] : 0);
-    return difference == 0;
-}
-
-/* A name that a stranger's DNS points at 127.0.0.1 is not this machine's name: without this, a page from
- * elsewhere could read and steer the farm through a browser here (DNS rebinding). */
-static bool host_is_ours(const struct api_config *config, const char *host)
-{
-    char name[256];
-    if (!host)
-        return true;
-    snprintf(name, sizeof name, "%s", host);
-    char *port = strrchr(name, ':');
-    if (port && !strchr(port, ']'))
-        *port = '\0';
-    size_t length = strlen(name);
-    if (name[0] == '[' && length > 2 && name[length - 1] == ']') {
-        name[length - 1] = '\0';
-        memmove(name, name + 1, length - 1);
-    }
-    return api_host_is_loopback(name) || strcmp(name, config->host) == 0;
-}
-
-static bool access_check(struct api_request *request)
-{
-    const struct api_config *config = &request->api->config;
-    /* A page from elsewhere, open in a browser on this machine, must not steer the farm. */
-    const char *origin = api_header(request, "Origin");
-    const char *host = api_header(request, "Host");
-    bool reads = strcmp(request->method, "GET") == 0 || strcmp(request->method, "HEAD") == 0 ||
-                 strcmp(request->method, "OPTIONS") == 0;
-    if (origin && !reads) {
-        const char *name = strstr(origin, "://");
-        if (!name || !host || strcmp(name + 3, host) != 0) {
-            api_reply_error(request, MHD_HTTP_FORBIDDEN, "refused", NULL,
-                            "requests from pages of another origin (%.100s) are refused", origin);
-            return false;
-        }
-    }
-    bool local = peer_is_local(request);
-    if (request->route->open || (local && host_is_ours(config, host)))
-        return true;
-    const char *given = api_header(request, "Authorization");
-    if (given && strncmp(given, "Bearer ", 7) == 0 && config->secret_bytes > 0 &&
-        secret_equal(config->secret, config->secret_bytes, given + 7))
-        return true;
-    if (local) {
-        api_reply_error(
-            request, MHD_HTTP_FORBIDDEN, "refused", NULL,
-            "the host %.100s is not this machine's: ask for 127.0.0.1 or localhost, or send the "
-            "header \"Authorization: Bearer SECRET\"",
-            host);
-        return false;
-    }
-    api_reply_error(request, MHD_HTTP_UNAUTHORIZED, "refused", NULL,
-                    "from another machine this needs the farm's secret: send the header "
-                    "\"Authorization: Bearer SECRET\"");
-    return false;
-}
 
 /* ---- one request ---- */
 
@@ -253,6 +46,7 @@ static struct api_request *request_new(struct api *api, struct MHD_Connection *c
     request->path = url;
     request->method = method;
     request->content_length = -1;
+    request->began_ns = sl_now_ns();
     const char *length = api_header(request, "Content-Length");
     if (length)
         request->content_length = strtoll(length, NULL, 10);
@@ -266,18 +60,60 @@ static bool refusal_waits(struct api_request *request)
            request->content_length <= API_DISCARD_BYTES;
 }
 
+/* The largest body that is held whole for this route. */
+static int64_t body_bytes_max(const struct api_request *request)
+{
+    int64_t limit = request->api->config.limits.body_bytes_max;
+    int64_t own = request->route->body_bytes_max;
+    return own && own < limit ? own : limit;
+}
+
+/* False after having replied 429. Whoever has a token is counted by it, else by the address; agents are
+ * known by their tickets, and not counted. */
+static bool rate_check(struct api_request *request)
+{
+    const struct api *api = request->api;
+    uint8_t client[API_CLIENT_BYTES];
+    int wait_s = 1;
+    bool exempt = (request->local && !api->config.limits.on_loopback) ||
+                  (request->route && request->route->scopes & API_TICKET);
+    if (exempt)
+        return true;
+    if (request->who.scopes)
+        memcpy(client, request->who.sha256, sizeof client);
+    else
+        api_guard_client_of(
+            MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)
+                ->client_addr,
+            client);
+    if (api_guard_request(api->guard, client, &wait_s))
+        return true;
+    request->retry_after_s = wait_s;
+    api_reply_error(request, MHD_HTTP_TOO_MANY_REQUESTS, "limit",
+                    json_pack("{s:i}", "retry_after_seconds", wait_s),
+                    "more than %d requests a second (daemon.api.rate); come again in %d s",
+                    api->config.limits.requests_per_s, wait_s);
+    return false;
+}
+
 static enum MHD_Result request_begin(struct api_request *request)
 {
-    request->route = route_find(request);
-    bool goes_on = request->route && access_check(request);
-    if (goes_on && !request->route->stream && request->content_length > API_BODY_BYTES_MAX) {
+    api_who_find(request);
+    request->route = api_route_find(request);
+    bool goes_on =
+        !request->replied && !request->refused && rate_check(request) && api_access_check(request);
+    if (goes_on && !request->route->stream && request->content_length > body_bytes_max(request)) {
         api_reply_error(request, MHD_HTTP_CONTENT_TOO_LARGE, "over_limit", NULL,
-                        "the body has %lld bytes; at most %d are taken here",
-                        (long long)request->content_length, API_BODY_BYTES_MAX);
+                        "the body has %lld bytes; at most %lld are taken here",
+                        (long long)request->content_length, (long long)body_bytes_max(request));
         goes_on = false;
     }
     if (goes_on && request->route->stream)
         goes_on = request->route->stream->begin(request);
+    if (request->refused || (goes_on && !request->route->stream))
+        api_guard_wants_body(request->api->guard, request->connection);
+    else if (goes_on)
+        api_guard_wants_stream(request->api->guard, request->connection);
     return goes_on ? MHD_YES : request->queued;
 }
 
@@ -285,6 +121,7 @@ static enum MHD_Result request_data(struct api_request *request, const char *dat
 {
     size_t take = *length;
     *length = 0;
+    api_guard_got(request->api->guard, request->connection, take);
     if (request->refused || request->overflow) {
         request->discarded += take;
         return request->discarded <= (uint64_t)4 * API_DISCARD_BYTES ? MHD_YES : MHD_NO;
@@ -292,7 +129,7 @@ static enum MHD_Result request_data(struct api_request *request, const char *dat
     if (request->route->stream) {
         request->holding = true;
         request->route->stream->data(request, data, take);
-    } else if (request->body.length + take > API_BODY_BYTES_MAX) {
+    } else if (request->body.length + take > (size_t)body_bytes_max(request)) {
         request->overflow = true;
         sl_buf_reset(&request->body);
     } else {
@@ -304,14 +141,15 @@ static enum MHD_Result request_data(struct api_request *request, const char *dat
 static enum MHD_Result request_end(struct api_request *request)
 {
     request->holding = false;
+    api_guard_answers(request->api->guard, request->connection);
     if (request->refused) {
         struct MHD_Response *response = request->pending;
         request->pending = NULL;
         api_reply(request, request->pending_status, response);
     } else if (request->overflow) {
         api_reply_error(request, MHD_HTTP_CONTENT_TOO_LARGE, "over_limit", NULL,
-                        "the body is larger than the %d bytes that are taken here",
-                        API_BODY_BYTES_MAX);
+                        "the body is larger than the %lld bytes that are taken here",
+                        (long long)body_bytes_max(request));
     } else if (request->route->stream) {
         request->route->stream->end(request);
     } else {
@@ -344,12 +182,19 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 static void on_completed(void *arg, struct MHD_Connection *connection, void **state,
                          enum MHD_RequestTerminationCode code)
 {
-    (void)arg;
-    (void)connection;
+    struct api *api = arg;
     (void)code;
     if (*state)
         request_free(*state);
     *state = NULL;
+    api_guard_idles(api->guard, connection);
+}
+
+static enum MHD_Result on_accept(void *arg, const struct sockaddr *address, socklen_t length)
+{
+    struct api *api = arg;
+    (void)length;
+    return api_guard_admit(api->guard, address) ? MHD_YES : MHD_NO;
 }
 
 static void on_log(void *arg, const char *fmt, va_list args)
@@ -362,17 +207,6 @@ static void on_log(void *arg, const char *fmt, va_list args)
 }
 
 /* ---- life ---- */
-
-bool api_host_is_loopback(const char *host)
-{
-    struct in_addr v4;
-    struct in6_addr v6;
-    if (strcmp(host, "localhost") == 0)
-        return true;
-    if (inet_pton(AF_INET, host, &v4) == 1)
-        return ntohl(v4.s_addr) >> 24 == 127;
-    return inet_pton(AF_INET6, host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
-}
 
 static int listener_open(const struct api_config *config, int *out_fd, int *out_port,
                          struct sl_failure *why)
@@ -425,10 +259,11 @@ static int listener_open(const struct api_config *config, int *out_fd, int *out_
 
 int api_start(const struct api_config *config, struct api **out, struct sl_failure *why)
 {
-    if (!config->secret && !api_host_is_loopback(config->host))
+    if (!config->secret && !config->tokens_file && !api_host_is_loopback(config->host))
         return sl_fail(why, SL_EACCES,
                        "--http %s:%d is open to other machines, and the farm has no secret; set "
-                       "farm.secret_file in the configuration, or listen on 127.0.0.1",
+                       "farm.secret_file or daemon.api.tokens in the configuration, or listen on "
+                       "127.0.0.1",
                        config->host, config->port);
     struct api *api = calloc(1, sizeof *api);
     if (!api)
@@ -445,19 +280,26 @@ int api_start(const struct api_config *config, struct api **out, struct sl_failu
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&api->events_new, &attr);
     pthread_condattr_destroy(&attr);
+    pthread_mutex_init(&api->traffic.lock, NULL);
 
-    int code = listener_open(config, &api->listener, &api->port, why);
+    int code =
+        api_tokens_open(config->tokens_file, config->secret, config->secret_bytes,
+                        config->ticket_secret, config->ticket_secret_bytes, &api->tokens, why);
+    if (code == SL_OK && (code = api_guard_open(&config->limits, &api->guard)) != SL_OK)
+        sl_fail(why, code, "not enough memory for the HTTP side");
+    if (code == SL_OK)
+        code = listener_open(config, &api->listener, &api->port, why);
     if (code != SL_OK)
         goto fail;
     api->http = MHD_start_daemon(
         MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL |
             MHD_USE_ITC | MHD_USE_ERROR_LOG,
-        0, NULL, NULL, on_request, api, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
-        MHD_OPTION_LISTEN_SOCKET, api->listener, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)API_CONNECTIONS_MAX,
-        MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)API_CONNECTIONS_PER_IP_MAX,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)API_IDLE_S, MHD_OPTION_THREAD_STACK_SIZE,
-        (size_t)512 * 1024, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)64 * 1024, MHD_OPTION_END);
+        0, on_accept, api, on_request, api, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
+        MHD_OPTION_LISTEN_SOCKET, api->listener, MHD_OPTION_NOTIFY_COMPLETED, on_completed, api,
+        MHD_OPTION_NOTIFY_CONNECTION, api_guard_connection, api->guard, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)config->limits.connections, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)API_IDLE_S,
+        MHD_OPTION_THREAD_STACK_SIZE, (size_t)512 * 1024, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)64 * 1024, MHD_OPTION_END);
     if (!api->http) {
         code = sl_fail(why, SL_EIO, "the HTTP side does not start: %s", strerror(errno));
         goto fail;
@@ -491,6 +333,9 @@ void api_stop(struct api **api_at)
         close(api->listener);
     for (int i = 0; i < api->reader_idle; i++)
         store_close(&api->readers[i]);
+    api_guard_close(&api->guard);
+    api_tokens_close(&api->tokens);
+    pthread_mutex_destroy(&api->traffic.lock);
     pthread_cond_destroy(&api->events_new);
     pthread_mutex_destroy(&api->events_lock);
     pthread_cond_destroy(&api->readers_free);

@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/time.h"
 #include "scheduler/api/api_http.h"
+
+#define POLICY_TEXT_BYTES_MAX (256 * 1024)
 
 static const char *const progress_words[] = {"pending", "running", "completed", "failed",
                                              "skipped"};
@@ -165,7 +168,7 @@ void api_videos_submit(struct api_request *request)
     if (!member_text(request, body, "path", STORE_PATH_BYTES * 4, arena, &submit->path) ||
         !member_text(request, body, "name", STORE_TEXT_BYTES, arena, &submit->name) ||
         !member_text(request, body, "policy", POLICY_NAME_BYTES, arena, &submit->policy) ||
-        !member_text(request, body, "policy_text", API_BODY_BYTES_MAX / 4, arena,
+        !member_text(request, body, "policy_text", POLICY_TEXT_BYTES_MAX, arena,
                      &submit->policy_text) ||
         !member_text(request, body, "priority", 16, arena, &priority) ||
         !member_text(request, body, "provider", STORE_TEXT_BYTES, arena, &submit->provider) ||
@@ -175,6 +178,14 @@ void api_videos_submit(struct api_request *request)
     if (priority && priority_from_word(priority, &submit->priority) != SL_OK) {
         api_reply_error(request, MHD_HTTP_BAD_REQUEST, "invalid", NULL,
                         "\"priority\" is low, normal, high or urgent, not \"%s\"", priority);
+        goto done;
+    }
+    if (submit->path && !api_is_admin(request)) {
+        request->challenge =
+            "Bearer realm=\"sluice\", error=\"insufficient_scope\", scope=\"admin\"";
+        api_reply_error(request, MHD_HTTP_FORBIDDEN, "refused", NULL,
+                        "\"path\" lets the daemon read its own machine's files, which needs the "
+                        "scope admin; give \"name\" and upload the source instead");
         goto done;
     }
     if (submit->policy && submit->policy_text) {
@@ -195,34 +206,107 @@ done:
 
 /* ---- list ---- */
 
+#define SCAN_MAX                                                                                   \
+    20000 /* rows looked at for one page; then the page ends, and next goes on from there */
+
+struct list_query {
+    enum video_status status; /* VIDEO_STATUS_COUNT: any */
+    enum priority priority;   /* PRIORITY_COUNT: any */
+    const char *policy;       /* NULL: any; so for the next two */
+    const char *provider;
+    const char *text;       /* in the name or external id; letters' case does not matter */
+    struct video_id before; /* only older ones */
+    int64_t after_unix_ns;  /* created then or later */
+    int64_t before_unix_ns; /* created earlier; 0: any */
+    int32_t limit;
+};
+
 struct list_row {
     struct video_id video;
     enum video_status status;
     enum priority priority;
     int64_t created_unix_ns;
     char *policy;
+    char *name;
+    char *provider;
+    char *external_id;
 };
 
 struct list_walk {
+    const struct list_query *query;
     struct sl_arena *arena;
     struct list_row *rows;
     int32_t count;
-    int32_t max;
+    int32_t scanned;
+    struct video_id last; /* looked at */
+    bool more;            /* the page is full, or the work for one is done */
+    bool over;            /* all older ones are too old */
 };
 
+static char *text_keep(struct sl_arena *arena, const char *text)
+{
+    return text ? sl_arena_strdup(arena, text) : NULL;
+}
+
+static bool row_wanted(const struct list_query *query, const struct store_video *row)
+{
+    const char *policy = row->policy_name ? row->policy_name : "default";
+    if (query->priority < PRIORITY_COUNT && row->priority != query->priority)
+        return false;
+    if (query->policy && strcmp(policy, query->policy) != 0)
+        return false;
+    if (query->provider && strcmp(row->provider ? row->provider : "", query->provider) != 0)
+        return false;
+    if (query->before_unix_ns && row->created_unix_ns >= query->before_unix_ns)
+        return false;
+    return !query->text || (row->name && strcasestr(row->name, query->text)) ||
+           (row->external_id && strcasestr(row->external_id, query->text));
+}
+
+/* Ids rise with the time of creation, so older ones follow. */
 static int list_add(void *arg, const struct store_video *row)
 {
     struct list_walk *walk = arg;
-    if (walk->count == walk->max)
+    const struct list_query *query = walk->query;
+    bool wanted = row->created_unix_ns >= query->after_unix_ns && row_wanted(query, row);
+    /* Within one millisecond ids have no order. */
+    if (row->created_unix_ns < query->after_unix_ns - SL_NS_PER_MS) {
+        walk->over = true;
         return 1;
+    }
+    if ((wanted && walk->count == query->limit) || walk->scanned == SCAN_MAX) {
+        walk->more = true;
+        return 1;
+    }
+    walk->scanned++;
+    walk->last = row->video;
+    if (!wanted)
+        return 0;
     walk->rows[walk->count++] = (struct list_row){
         .video = row->video,
         .status = row->status,
         .priority = row->priority,
         .created_unix_ns = row->created_unix_ns,
         .policy = sl_arena_strdup(walk->arena, row->policy_name ? row->policy_name : "default"),
+        .name = text_keep(walk->arena, row->name),
+        .provider = text_keep(walk->arena, row->provider),
+        .external_id = text_keep(walk->arena, row->external_id),
     };
     return 0;
+}
+
+/* Page by page of the store until ours is full. */
+static int list_walk(struct store *store, struct list_walk *walk)
+{
+    const struct list_query *query = walk->query;
+    walk->last = query->before;
+    for (;;) {
+        int32_t scanned = walk->scanned;
+        int code =
+            store_list_videos(store, walk->last, query->status, STORE_LIST_MAX, list_add, walk);
+        if (code < 0 || walk->more || walk->over || walk->scanned - scanned < STORE_LIST_MAX)
+            return code < 0 ? code : SL_OK;
+    }
 }
 
 static bool status_is_final(enum video_status status)
@@ -230,20 +314,41 @@ static bool status_is_final(enum video_status status)
     return status == VIDEO_READY || status == VIDEO_FAILED || status == VIDEO_CANCELLED;
 }
 
-static bool list_query(struct api_request *request, enum video_status *status, int32_t *limit,
-                       struct video_id *before)
+/* A time of the query; false after having replied. */
+static bool query_time(struct api_request *request, const char *name, int64_t *out)
 {
+    const char *text = api_query(request, name);
+    if (!text || sl_time_parse(text, out) == SL_OK)
+        return true;
+    api_reply_error(request, MHD_HTTP_BAD_REQUEST, "invalid", NULL,
+                    "\"%s\" is a time like 2026-11-21 or 2026-11-21T06:00:00Z, not \"%.40s\"", name,
+                    text);
+    return false;
+}
+
+static bool list_query_read(struct api_request *request, struct list_query *query)
+{
+    *query = (struct list_query){.status = VIDEO_STATUS_COUNT,
+                                 .priority = PRIORITY_COUNT,
+                                 .policy = api_query(request, "policy"),
+                                 .provider = api_query(request, "provider"),
+                                 .text = api_query(request, "q"),
+                                 .limit = 100};
     const char *text = api_query(request, "status");
-    *status = VIDEO_STATUS_COUNT;
-    if (text && video_status_from_word(text, status) != SL_OK) {
+    if (text && video_status_from_word(text, &query->status) != SL_OK) {
         api_reply_error(request, MHD_HTTP_BAD_REQUEST, "invalid", NULL,
                         "there is no status \"%.32s\"; there are uploaded, probing, transcoding, "
                         "packaging, verifying, ready, failed and cancelled",
                         text);
         return false;
     }
+    text = api_query(request, "priority");
+    if (text && priority_from_word(text, &query->priority) != SL_OK) {
+        api_reply_error(request, MHD_HTTP_BAD_REQUEST, "invalid", NULL,
+                        "\"priority\" is low, normal, high or urgent, not \"%.32s\"", text);
+        return false;
+    }
     text = api_query(request, "limit");
-    *limit = 100;
     if (text) {
         char *end = NULL;
         long value = strtol(text, &end, 10);
@@ -253,24 +358,42 @@ static bool list_query(struct api_request *request, enum video_status *status, i
                             text);
             return false;
         }
-        *limit = (int32_t)value;
+        query->limit = (int32_t)value;
     }
     text = api_query(request, "next");
-    *before = (struct video_id){0};
-    if (text && video_id_parse(text, before) != SL_OK) {
+    if (text && video_id_parse(text, &query->before) != SL_OK) {
         api_reply_error(request, MHD_HTTP_BAD_REQUEST, "invalid", NULL,
                         "\"next\" is what the last page said, not \"%.32s\"", text);
         return false;
     }
+    if (!query_time(request, "created_after", &query->after_unix_ns) ||
+        !query_time(request, "created_before", &query->before_unix_ns))
+        return false;
+    /* Ids say when they were made: no need to look at those that are too new. */
+    if (query->before_unix_ns) {
+        struct video_id bound = video_id_make(query->before_unix_ns, UINT32_MAX);
+        bound.v++;
+        if (query->before.v == 0 || bound.v < query->before.v)
+            query->before = bound;
+    }
     return true;
+}
+
+static json_t *list_row_json(const struct list_row *row, int percent)
+{
+    char id[VIDEO_ID_TEXT_BYTES];
+    return json_pack("{s:s,s:o,s:s,s:s,s:o,s:o,s:o,s:o,s:i}", "video_id",
+                     video_id_format(row->video, id), "name", api_text(row->name), "status",
+                     video_status_word(row->status), "priority", priority_word(row->priority),
+                     "policy", api_text(row->policy), "provider", api_text(row->provider),
+                     "external_id", api_text(row->external_id), "created_at",
+                     api_time(row->created_unix_ns), "percent", percent);
 }
 
 void api_videos_list(struct api_request *request)
 {
-    enum video_status status;
-    int32_t limit;
-    struct video_id before;
-    if (!list_query(request, &status, &limit, &before))
+    struct list_query query;
+    if (!list_query_read(request, &query))
         return;
     struct sl_failure why = {0};
     struct store *store = api_reader_take(request->api, &why);
@@ -279,15 +402,13 @@ void api_videos_list(struct api_request *request)
         return;
     }
     struct api_call *call = api_call_new(API_CALL_PROGRESS);
-    struct list_walk walk = {.max = limit};
+    struct list_walk walk = {.query = &query};
     if (call) {
         walk.arena = &call->arena;
-        walk.rows = sl_arena_array(&call->arena, (size_t)limit, sizeof *walk.rows);
-        call->percents = sl_arena_array(&call->arena, (size_t)limit, sizeof *call->percents);
+        walk.rows = sl_arena_array(&call->arena, (size_t)query.limit, sizeof *walk.rows);
+        call->percents = sl_arena_array(&call->arena, (size_t)query.limit, sizeof *call->percents);
     }
-    int code = call && walk.rows && call->percents
-                   ? store_list_videos(store, before, status, limit, list_add, &walk)
-                   : SL_ENOMEM;
+    int code = call && walk.rows && call->percents ? list_walk(store, &walk) : SL_ENOMEM;
     if (code < 0)
         sl_fail(&why, code, "%s", code == SL_ENOMEM ? sl_error_text(code) : store_why(store));
     api_reader_give(request->api, store);
@@ -312,16 +433,9 @@ void api_videos_list(struct api_request *request)
             int32_t live = call->percents[asked++].percent;
             percent = live >= 0 ? live : percent;
         }
-        json_array_append_new(
-            videos,
-            json_pack("{s:s,s:s,s:s,s:o,s:o,s:i}", "video_id", video_id_format(row->video, id),
-                      "status", video_status_word(row->status), "priority",
-                      priority_word(row->priority), "policy", api_text(row->policy), "created_at",
-                      api_time(row->created_unix_ns), "percent", percent));
+        json_array_append_new(videos, list_row_json(row, percent));
     }
-    json_t *next = json_null();
-    if (walk.count == limit)
-        next = json_string(video_id_format(walk.rows[walk.count - 1].video, id));
+    json_t *next = walk.more ? json_string(video_id_format(walk.last, id)) : json_null();
     api_reply_json(request, MHD_HTTP_OK, json_pack("{s:o,s:o}", "videos", videos, "next", next));
     api_call_free(&call);
 }

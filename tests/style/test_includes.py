@@ -50,7 +50,7 @@ LIBRARIES = {
 
 ALLOWED = {
     "scheduler/store": {"sqlite3"},
-    "scheduler/api": {"microhttpd", "jansson"},
+    "scheduler/api": {"microhttpd", "jansson", "crypto"},
     "wire": {"protobuf-c", "nng", "crypto"},
     "objects": {"curl", "crypto"},
     "cpu": {"zimg", "av"},
@@ -58,7 +58,7 @@ ALLOWED = {
     "media": {"av"},
     "package": {"av", "crypto"},
     "config": {"yaml"},
-    "cli": {"curl", "jansson"},
+    "cli": {"curl", "jansson", "crypto"},
 }
 UTHASH = {"scheduler/store", "scheduler/api", "scheduler/daemon", "wire", "objects", "agent", "hal", "worker", "config"}
 
