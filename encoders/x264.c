@@ -23,6 +23,13 @@
  * back what the default of 40 means shortly after a key frame. */
 #define SCENECUT     "160"
 
+/* The first picture of a session gets the quantiser of a P picture: under CRF with MB-tree x264 takes an I
+ * picture's from the P pictures before it, less the I-to-P ratio (1.4, so 6 log2 1.4 = 2.92 steps), and leaves
+ * the ratio out where there are none. A chunk is a session, so every seam would open with a picture
+ * worse than the same one inside a longer encode: 1.6 % of the bits at equal SSIM on the Sintel trailer. A region of
+ * interest over the whole first picture gives the ratio back. */
+#define FIRST_I_QP   (-2.92)
+
 static const char *const presets[] = {"ultrafast", "superfast", "veryfast", "faster",   "fast",
                                       "medium",    "slow",      "slower",   "veryslow", "placebo"};
 static const char *const profiles[] = {"baseline", "main", "high", "high10"};
@@ -36,6 +43,7 @@ struct x264 {
     AVPacket *current; /* lent to the caller by receive */
     uint8_t *extradata;
     size_t extradata_bytes;
+    bool first_i; /* the next picture is the session's first and lacks the I-to-P ratio */
     bool flushed;
 };
 
@@ -214,6 +222,8 @@ static int x264_open(void *state, const struct hal_device *device,
     rc = avcodec_open2(c, codec, NULL);
     if (rc < 0)
         return fail_av(why, SL_EENCODE, rc, "cannot open an encoder");
+    /* The two fastest presets have no MB-tree, and there the first picture is like the others. */
+    x->first_i = strcmp(p->preset, "ultrafast") != 0 && strcmp(p->preset, "superfast") != 0;
     return extradata_make(x, p->layout, why);
 }
 
@@ -268,6 +278,22 @@ static int pending_fill(struct x264 *x, int most, struct sl_failure *why)
     return SL_OK;
 }
 
+static int first_i_mark(struct x264 *x, struct sl_failure *why)
+{
+    AVFrameSideData *side = av_frame_new_side_data(x->frame, AV_FRAME_DATA_REGIONS_OF_INTEREST,
+                                                   sizeof(AVRegionOfInterest));
+    if (!side)
+        return sl_fail(why, SL_ENOMEM, "no memory for a frame");
+    double range = x->codec->pix_fmt == AV_PIX_FMT_YUV420P10LE ? 63 : 51;
+    *(AVRegionOfInterest *)side->data = (AVRegionOfInterest){
+        .self_size = sizeof(AVRegionOfInterest),
+        .bottom = x->codec->height,
+        .right = x->codec->width,
+        .qoffset = av_d2q(FIRST_I_QP / range, 100000),
+    };
+    return SL_OK;
+}
+
 static void planes_keep(void *opaque, uint8_t *data)
 {
     (void)opaque;
@@ -296,7 +322,13 @@ static int x264_submit(void *state, const struct hal_frame *in, struct sl_failur
                                      AV_BUFFER_FLAG_READONLY);
     if (!frame->buf[0])
         return sl_fail(why, SL_ENOMEM, "no memory for a frame");
-    int rc = avcodec_send_frame(x->codec, frame);
+    int rc = x->first_i ? first_i_mark(x, why) : SL_OK;
+    x->first_i = false;
+    if (rc < 0) {
+        av_frame_unref(frame);
+        return rc;
+    }
+    rc = avcodec_send_frame(x->codec, frame);
     if (rc < 0) {
         av_frame_unref(frame);
         return fail_av(why, SL_EENCODE, rc, "a frame was refused");

@@ -63,6 +63,7 @@ void clip_paint(const struct clip *clip, int32_t number, uint8_t *buffer, struct
 {
     size_t wide = (size_t)sample_bytes(clip);
     uint8_t *at = buffer;
+    int32_t picture = clip->period ? number % clip->period : number;
     *out = (struct hal_frame){
         .layout = clip->layout,
         .width = clip->width,
@@ -77,7 +78,7 @@ void clip_paint(const struct clip *clip, int32_t number, uint8_t *buffer, struct
         out->stride_bytes[plane] = (size_t)w * wide;
         for (int y = 0; y < h; y++)
             for (int x = 0; x < w; x++) {
-                unsigned value = sample(clip, number, plane, x, y);
+                unsigned value = sample(clip, picture, plane, x, y);
                 if (wide == 1) {
                     *at++ = (uint8_t)value;
                 } else {

@@ -24,6 +24,7 @@ struct clip {
     int32_t frame_ticks;          /* of a constant rate; 0: pts says */
     int64_t pts[CLIP_FRAMES_MAX]; /* filled by clip_init for a constant rate */
     bool idr[CLIP_FRAMES_MAX];    /* forced; frame 0 always is */
+    int32_t period;               /* pictures repeat after so many; 0: never */
 };
 
 struct clip_packet {

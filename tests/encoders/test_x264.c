@@ -70,6 +70,37 @@ static void test_profile_and_preset_reach_the_stream(void **state)
     }
 }
 
+/* A session is a chunk: its first picture must be as good as the same one inside a longer encode. */
+static void test_first_key_frame_is_as_good_as_a_later_one(void **state)
+{
+    struct conformance *c = *state;
+    static const char *const presets[] = {"veryfast", "medium"};
+    for (size_t i = 0; i < sizeof presets / sizeof *presets; i++) {
+        struct clip clip;
+        struct clip_encode encode;
+        struct sl_failure why = {0};
+        clip_init(&clip, CLIP_NOISE, 192, 112, 60, 1001);
+        clip.period = 12;
+        for (int32_t frame = 0; frame < clip.frames; frame += clip.period)
+            clip.idr[frame] = true;
+        struct hal_encode_params params = clip_params(&clip, CODEC_H264, 24000);
+        params.crf_tenths = 300;
+        snprintf(params.preset, sizeof params.preset, "%s", presets[i]);
+        assert_int_equal(
+            clip_encode(c->backends, &c->device, "x264", &params, &clip, &encode, &why), SL_OK);
+        double first = 0, last = 0;
+        for (int32_t at = 0; at < encode.count; at++)
+            if (encode.packets[at].idr) {
+                last = (double)encode.packets[at].bytes;
+                if (first == 0)
+                    first = last;
+            }
+        print_message("%s: first %.0f bytes, last %.0f\n", presets[i], first, last);
+        assert_true(first > 0.95 * last && first < 1.05 * last);
+        clip_encode_free(&encode);
+    }
+}
+
 static void test_ten_bit_in_an_eight_bit_profile_is_refused(void **state)
 {
     struct conformance *c = *state;
@@ -100,6 +131,7 @@ int main(void)
         CONFORMANCE_TESTS,
         cmocka_unit_test(test_no_packet_tells_the_options_of_x264),
         cmocka_unit_test(test_profile_and_preset_reach_the_stream),
+        cmocka_unit_test(test_first_key_frame_is_as_good_as_a_later_one),
         cmocka_unit_test(test_ten_bit_in_an_eight_bit_profile_is_refused),
     };
     return cmocka_run_group_tests_name("x264", tests, setup, NULL);
