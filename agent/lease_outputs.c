@@ -14,8 +14,9 @@
 #include "base/log.h"
 #include "base/time.h"
 
-#define RETRY_FIRST_NS SL_MS_TO_NS(250)
-#define RETRY_MAX_NS   SL_S_TO_NS(5)
+#define RETRY_FIRST_NS   SL_MS_TO_NS(250)
+#define RETRY_MAX_NS     SL_S_TO_NS(5)
+#define COPY_BLOCK_BYTES ((size_t)256 * 1024)
 
 enum output_state { OUTPUT_OPEN, OUTPUT_CLOSED, OUTPUT_STORED, OUTPUT_GONE };
 
@@ -155,17 +156,62 @@ static bool store_away(int code)
     return code == SL_EUNREACH || code == SL_ETIMEDOUT;
 }
 
-static int output_store(struct lease_outputs *o, const struct output *output,
-                        struct sl_failure *why)
+/* Copies in the kernel where it can. A file that has become shorter is found by its sum. */
+static int bytes_copy(int from, int to, int64_t bytes)
 {
-    char key[OBJECT_KEY_BYTES];
-    int code = key_make(o, output->name, key);
+    bool in_kernel = true;
+    unsigned char *block = NULL;
+    int code = SL_OK;
+    for (off_t at = 0; at < bytes && !code;) {
+        size_t want = (size_t)(bytes - at);
+        off_t start = at;
+        ssize_t got = in_kernel ? copy_file_range(from, &start, to, NULL, want, 0) : -1;
+        if (got < 0 && (!in_kernel || errno == EXDEV || errno == EINVAL || errno == EOPNOTSUPP ||
+                        errno == ENOSYS)) {
+            in_kernel = false;
+            if (!block && !(block = malloc(COPY_BLOCK_BYTES)))
+                return SL_ENOMEM;
+            got = pread(from, block, want < COPY_BLOCK_BYTES ? want : COPY_BLOCK_BYTES, at);
+            if (got > 0)
+                got = write(to, block, (size_t)got);
+        }
+        if (got == 0)
+            break;
+        if (got > 0)
+            at += got;
+        else if (errno != EINTR)
+            code = sl_error_from_errno(errno);
+    }
+    free(block);
+    return code;
+}
+
+/* The worker may still hold the file that it wrote, and a worker is not trusted: what is checked and linked into the
+ * store is a copy that no worker ever held. Over HTTP it is the daemon that writes and checks. */
+static int copy_make(struct lease_outputs *o, const struct output *output, int *fd,
+                     struct sl_failure *why)
+{
+    int copy = -1;
+    int code = objects_open_scratch(agent_store_objects(o->store), &copy, why);
     if (code)
-        return sl_fail(why, SL_EPROTO, "output \"%.90s\" makes no key", output->name);
+        return code;
+    code = bytes_copy(output->fd, copy, output->bytes);
+    if (code) {
+        close(copy);
+        return sl_fail(why, code, "output %s cannot be copied into the store: %s", output->name,
+                       sl_error_text(code));
+    }
+    *fd = copy;
+    return SL_OK;
+}
+
+static int output_put(struct lease_outputs *o, const struct output *output, const char *key, int fd,
+                      struct sl_failure *why)
+{
     int64_t start_ns = sl_now_ns(), wait_ns = RETRY_FIRST_NS;
     for (;;) {
-        code = objects_put_new(agent_store_objects(o->store), o->ticket, key, output->fd,
-                               output->bytes, output->sha256, why);
+        int code = objects_put_new(agent_store_objects(o->store), o->ticket, key, fd, output->bytes,
+                                   output->sha256, why);
         if (!store_away(code) || sl_now_ns() - start_ns >= STORE_PATIENCE_NS)
             return code;
         pthread_mutex_lock(&o->lock);
@@ -176,6 +222,23 @@ static int output_store(struct lease_outputs *o, const struct output *output,
             return sl_fail(why, SL_ECANCELLED, "the lease was stopped");
         wait_ns = wait_ns * 2 < RETRY_MAX_NS ? wait_ns * 2 : RETRY_MAX_NS;
     }
+}
+
+static int output_store(struct lease_outputs *o, const struct output *output,
+                        struct sl_failure *why)
+{
+    char key[OBJECT_KEY_BYTES];
+    if (key_make(o, output->name, key) != SL_OK)
+        return sl_fail(why, SL_EPROTO, "output \"%.90s\" makes no key", output->name);
+    if (!agent_store_is_local(o->store))
+        return output_put(o, output, key, output->fd, why);
+    int copy = -1;
+    int code = copy_make(o, output, &copy, why);
+    if (code)
+        return code;
+    code = output_put(o, output, key, copy, why);
+    close(copy);
+    return code;
 }
 
 static void *outputs_run(void *arg)
@@ -226,13 +289,6 @@ static int list_grow(struct lease_outputs *o, struct sl_failure *why)
     o->list = list;
     o->room = room;
     return SL_OK;
-}
-
-static int file_make(struct lease_outputs *o, int *fd, struct sl_failure *why)
-{
-    if (agent_store_is_local(o->store))
-        return objects_open_scratch(agent_store_objects(o->store), fd, why);
-    return scratch_file(o->leases_fd, fd, why);
 }
 
 /* With the lock held. */
@@ -305,7 +361,7 @@ int lease_outputs_new(struct lease_outputs *o, const char *name, int64_t wait_ns
     if (code)
         return code;
     int file = -1;
-    code = file_make(o, &file, why);
+    code = scratch_file(o->leases_fd, &file, why);
     if (code)
         return code;
     pthread_mutex_lock(&o->lock);
