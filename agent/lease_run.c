@@ -123,6 +123,25 @@ static void inputs_close(struct lease_run *run, int count)
             close(run->input_fds[i]);
 }
 
+/* A probe's CPU time grows with what it has to read. */
+#define PROBE_BYTES_PER_S (INT64_C(8) << 20)
+
+static void worker_limit(const struct lease_run *run, const struct job *job)
+{
+    const struct limits *limits = &job->limits;
+    bool probe = job->step == STEP_PROBE;
+    int64_t planned = 2 * run->grant->demand.memory_bytes;
+    int64_t memory_bytes = probe                      ? limits->probe_memory
+                           : limits->memory > planned ? limits->memory
+                                                      : planned;
+    int64_t cpu_ns = limits->cpu;
+    if (probe)
+        cpu_ns = limits->probe_time +
+                 SL_S_TO_NS(
+                     run->grant->input_count ? run->grant->inputs[0].bytes / PROBE_BYTES_PER_S : 0);
+    worker_process_limit(&run->worker, limits, memory_bytes, cpu_ns);
+}
+
 /* The daemon names no device; the node chooses. */
 static int job_make(struct lease_run *run, struct sl_buf *out, struct sl_failure *why)
 {
@@ -132,6 +151,7 @@ static int job_make(struct lease_run *run, struct sl_buf *out, struct sl_failure
     if (!code && job.token.v != run->grant->token.v)
         code = sl_fail(why, SL_EPROTO, "the job is one of another lease");
     if (!code) {
+        worker_limit(run, &job);
         if (!job.device_id[0])
             memcpy(job.device_id, run->place.device_id, sizeof job.device_id);
         code = wire_job_encode(&job, out);

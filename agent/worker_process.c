@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/time.h"
 #include "wire/wire_control.h"
 
@@ -134,6 +135,30 @@ void worker_process_mark(struct worker_process *worker)
     worker->cpu_before_ns = cpu_now_ns(worker->pid);
 }
 
+static void limit_set(pid_t pid, __rlimit_resource_t what, int64_t soft, int64_t hard)
+{
+    struct rlimit limit = {(rlim_t)soft, (rlim_t)hard};
+    if (prlimit(pid, what, &limit, NULL) < 0 && errno != ESRCH)
+        sl_warn(NULL, "limit %d of worker %ld cannot be set: %s", (int)what, (long)pid,
+                strerror(errno));
+}
+
+void worker_process_limit(const struct worker_process *worker, const struct limits *limits,
+                          int64_t memory_bytes, int64_t cpu_ns)
+{
+    int64_t cpu_s = (worker->cpu_before_ns + cpu_ns) / SL_NS_PER_S + 1;
+    /* Writable private memory: what a worker can have, for its sandbox lets it map no other. RLIMIT_AS would count the
+     * libraries and what is only reserved. Sanitizers keep their books in such memory. */
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    limit_set(worker->pid, RLIMIT_DATA, memory_bytes, memory_bytes);
+#else
+    (void)memory_bytes;
+#endif
+    limit_set(worker->pid, RLIMIT_CPU, cpu_s, cpu_s + 5);
+    limit_set(worker->pid, RLIMIT_FSIZE, limits->output_file, limits->output_file);
+    limit_set(worker->pid, RLIMIT_NOFILE, limits->descriptors, limits->descriptors);
+}
+
 void worker_process_kill(const struct worker_process *worker)
 {
     /* The group is the worker's own since before its program ran; the pid is ours until it is reaped. */
@@ -194,6 +219,15 @@ int worker_process_explain(const struct worker_costs *costs, struct sl_failure *
                        "worker killed by signal 9 (SIGKILL): by the memory limit or by a person; "
                        "it had used %lld MiB",
                        (long long)(costs->memory_max_bytes >> 20));
+    if (costs->signal == SIGXCPU)
+        return sl_fail(out, SL_ETOOBIG,
+                       "the source took more than the %lld s of CPU time that it may have "
+                       "(limits.probe_time for a probe, else limits.cpu)",
+                       (long long)(costs->cpu_ns / SL_NS_PER_S));
+    if (costs->signal == SIGSYS)
+        return sl_fail(out, SL_ECRASH,
+                       "worker killed by the sandbox (SIGSYS): it tried a system call that no "
+                       "worker may make");
     if (costs->signal)
         return sl_fail(out, SL_ECRASH, "worker killed by signal %d (SIG%s)", costs->signal,
                        name ? name : "?");

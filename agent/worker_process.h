@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "model/device_types.h"
+#include "model/limit_types.h"
 
 /* A worker is up, or has probed its devices, within this. */
 #define WORKER_START_NS SL_S_TO_NS(30)
@@ -41,6 +42,10 @@ int worker_process_start(const char *program, const char *argument, struct worke
 int worker_process_ready(struct worker_process *worker, struct sl_failure *why);
 /* From here on its CPU time counts. */
 void worker_process_mark(struct worker_process *worker);
+/* Sets what the process may use from here on, from outside: it need not be trusted with that, and cannot undo it.
+ * memory and cpu are those of the step. */
+void worker_process_limit(const struct worker_process *worker, const struct limits *limits,
+                          int64_t memory_bytes, int64_t cpu_ns);
 /* Ends its whole process group. */
 void worker_process_kill(const struct worker_process *worker);
 /* Closes the socket and waits for the process; kills it after patience_ns (0: at once). */

@@ -16,6 +16,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "model/limit_types.h"
 #include "model/policy_types.h"
 #include "model/task_types.h"
 
@@ -85,6 +86,7 @@ struct config_daemon {
     int64_t aging_ns[PRIORITY_COUNT];
     int64_t upload_bytes_max;
     struct config_api api;
+    struct limits limits; /* the section `limits` */
     struct config_farm farm;
 };
 

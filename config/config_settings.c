@@ -12,7 +12,10 @@
 #define GIB              (INT64_C(1) << 30)
 
 static const struct config_key root_keys[] = {
-    {"farm", false}, {"daemon", false}, {"agent", false}, {NULL, false}};
+    {"farm", false}, {"daemon", false}, {"agent", false}, {"limits", false}, {NULL, false}};
+#define LIMIT_KEY(name, kind, least, most, otherwise) {#name, false},
+static const struct config_key limit_keys[] = {LIMIT_LIST(LIMIT_KEY){NULL, false}};
+#undef LIMIT_KEY
 static const struct config_key farm_keys[] = {{"secret_file", false}, {NULL, false}};
 static const struct config_key daemon_keys[] = {
     {"http", false},  {"wire", false},  {"store", false}, {"policies", false},
@@ -70,6 +73,7 @@ void config_default(struct config *out)
                 .give_up_ns = SL_S_TO_NS(600),
             },
     };
+    limits_default(&out->daemon.limits);
 }
 
 /* "host:port" or "[v6]:port"; the host without brackets. */
@@ -364,6 +368,27 @@ static void read_agent(const struct config_reader *reader, const struct config_n
                          SL_S_TO_NS(86400), &agent->give_up_ns);
 }
 
+static void read_limit_COUNT(const struct config_reader *reader, const struct config_node *node,
+                             int64_t least, int64_t most, int64_t *out)
+{
+    int32_t count = (int32_t)*out;
+    if (config_read_int(reader, node, least, most, &count))
+        *out = count;
+}
+
+static void read_limits(const struct config_reader *reader, const struct config_node *node,
+                        struct limits *limits)
+{
+    if (!node || !config_map_check(reader, node, limit_keys))
+        return;
+#define read_limit_TIME config_read_duration
+#define read_limit_SIZE config_read_bytes
+#define LIMIT_READ(name, kind, least, most, otherwise)                                             \
+    read_limit_##kind(reader, config_map_find(node, #name), least, most, &limits->name);
+    LIMIT_LIST(LIMIT_READ)
+#undef LIMIT_READ
+}
+
 int config_parse(const char *name, const char *text, size_t length, struct config *out,
                  struct config_mistakes *mistakes)
 {
@@ -379,6 +404,7 @@ int config_parse(const char *name, const char *text, size_t length, struct confi
         read_farm(&reader, config_map_find(root, "farm"), &farm);
         read_daemon(&reader, config_map_find(root, "daemon"), &config.daemon);
         read_agent(&reader, config_map_find(root, "agent"), &config.agent);
+        read_limits(&reader, config_map_find(root, "limits"), &config.daemon.limits);
         config.daemon.farm = farm;
         config.agent.farm = farm;
         explicit_bzero(&farm, sizeof farm);

@@ -10,6 +10,8 @@
 #include <string.h>
 
 #include "base/time.h"
+#include "media/media_limits.h"
+#include "media/media_try.h"
 
 #define PROGRESS_EVERY_PACKETS 256
 
@@ -84,21 +86,18 @@ static int find_video(AVFormatContext *format, const struct media_info *info, AV
             !is_picture(format->streams[i]))
             best = (int)i;
     AVStream *stream = format->streams[best];
-    if (!avcodec_find_decoder(stream->codecpar->codec_id)) {
-        char tag[AV_FOURCC_MAX_STRING_SIZE];
-        av_fourcc_make_string(tag, stream->codecpar->codec_tag);
-        return sl_fail(
-            why, SL_EUNSUPPORTED,
-            "there is no decoder for the video codec '%s' (tag '%s'): send H.264, H.265, "
-            "VP9 or AV1",
-            avcodec_get_name(stream->codecpar->codec_id), tag);
-    }
+    const AVCodec *codec = NULL;
+    int code = media_codec_find(stream->codecpar, &codec, why);
+    if (code != SL_OK)
+        return code;
     if (stream->codecpar->width <= 0 || stream->codecpar->height <= 0)
         return sl_fail(why, SL_EDECODE,
                        "the video stream (%s) does not say how large its picture is",
                        avcodec_get_name(stream->codecpar->codec_id));
-    *out = stream;
-    return SL_OK;
+    code = media_limit_picture(stream->codecpar->width, stream->codecpar->height, why);
+    if (code == SL_OK)
+        *out = stream;
+    return code;
 }
 
 static int32_t rotation_of(const AVStream *stream)
@@ -203,8 +202,9 @@ static int note_video(const AVPacket *packet, const AVStream *stream, struct row
         rows->first_key_pts = pts;
     if (packet->flags & AV_PKT_FLAG_DISCARD)
         return SL_OK;
-    if (rows->count == MEDIA_INDEX_ROWS_MAX)
-        return sl_fail(why, SL_ETOOBIG, "the video has more than %d frames", MEDIA_INDEX_ROWS_MAX);
+    int code = media_limit_frames(rows->count + 1, why);
+    if (code != SL_OK)
+        return code;
     if (rows->count == rows->capacity) {
         size_t capacity = rows->capacity ? rows->capacity * 2 : 4096;
         struct row *grown = realloc(rows->row, capacity * sizeof *grown);
@@ -233,7 +233,10 @@ static int read_packets(struct media_source *source, const AVStream *video_strea
         return sl_fail(why, SL_ENOMEM, "no memory for a packet");
     int code;
     for (size_t n = 0; (code = media_source_read(source, packet, why)) > 0; n++) {
-        if (packet->stream_index == video_stream->index)
+        code = media_limit_packets(n + 1, why);
+        if (code == SL_OK) /* some containers tell of more as they go */
+            code = media_limit_streams(media_source_format(source)->nb_streams, why);
+        if (code == SL_OK && packet->stream_index == video_stream->index)
             code = note_video(packet, video_stream, rows, why);
         else if (audio_stream && packet->stream_index == audio_stream->index)
             note_audio(packet, audio);
@@ -348,16 +351,19 @@ static void fill_rate(const struct media_index *index, const AVStream *stream,
     video->frame_rate = rate.num > 0 && rate.den > 0 ? rational_of(rate) : (struct rational){25, 1};
 }
 
-/* Whether a seek to the last keyframe lands on a keyframe at or before it, tried once. */
-static bool try_seek(struct media_source *source, const AVStream *stream,
-                     const struct media_index *index)
+static int64_t last_key_pts(const struct media_index *index)
 {
     size_t last = index->count;
     while (last > 0 && !index->key[last - 1])
         last--;
-    if (last == 0)
+    return last ? index->pts[last - 1] : AV_NOPTS_VALUE;
+}
+
+/* Whether a seek to the last keyframe lands on a keyframe at or before it, tried once. */
+static bool try_seek(struct media_source *source, const AVStream *stream, int64_t target)
+{
+    if (target == AV_NOPTS_VALUE)
         return false;
-    int64_t target = index->pts[last - 1];
     AVPacket *packet = av_packet_alloc();
     if (!packet)
         return false;
@@ -424,9 +430,14 @@ static int probe_opened(struct media_source *source, const struct media_input *i
     info->video.bytes = rows->bytes;
     info->duration_ns = av_rescale_q(index->end_pts - index->pts[0], video->time_base,
                                      (AVRational){1, (int)SL_NS_PER_S});
+    code = media_limit_duration(info->duration_ns, why);
+    if (code != SL_OK)
+        return code;
     fill_rate(index, video, &info->video);
-    info->video.seekable = try_seek(source, video, index);
-    return SL_OK;
+    int64_t last_key = last_key_pts(index);
+    info->video.seekable = try_seek(source, video, last_key);
+    return media_try_video(source, video, index->pts[0],
+                           info->video.seekable ? last_key : AV_NOPTS_VALUE, why);
 }
 
 int media_probe(const struct media_input *input, struct sl_arena *arena,

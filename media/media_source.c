@@ -6,8 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
+
+#include "media/media_limits.h"
 
 struct media_source {
     struct media_input input;
@@ -137,19 +138,41 @@ static int find_format(struct media_source *source, const AVInputFormat **out,
     return SL_OK;
 }
 
+/* Looks into the streams, decoding a little where a header is not enough: each decoder under the limit of pixels, for
+ * a few bytes can ask for gigabytes. *got is libav's word. */
+static int streams_look(struct media_source *source, int *got, struct sl_failure *why)
+{
+    AVFormatContext *format = source->format;
+    unsigned count = format->nb_streams;
+    int code = media_limit_streams(count, why);
+    if (code != SL_OK)
+        return code;
+    AVDictionary **options = av_calloc(count ? count : 1, sizeof(AVDictionary *));
+    if (!options)
+        return sl_fail(why, SL_ENOMEM, "no memory to open the source");
+    for (unsigned i = 0; i < count; i++)
+        av_dict_set_int(&options[i], "max_pixels", media_limits()->pixels, 0);
+    *got = avformat_find_stream_info(format, options);
+    for (unsigned i = 0; i < count; i++)
+        av_dict_free(&options[i]);
+    av_free(options);
+    return media_limit_streams(format->nb_streams, why);
+}
+
 int media_source_open(const struct media_input *input, struct media_source **out,
                       struct sl_failure *why)
 {
     if (input->bytes <= 0)
         return sl_fail(why, SL_EFORMAT, "the file is empty");
     if (input->fd >= 0) {
-        struct stat status;
-        if (fstat(input->fd, &status) < 0)
+        /* Not fstat: the C library may ask it of the kernel by a path, which a sandbox does not allow. */
+        off_t length = lseek(input->fd, 0, SEEK_END);
+        if (length < 0)
             return sl_fail(why, SL_EIO, "the source cannot be looked at: %s", strerror(errno));
-        if (status.st_size != input->bytes)
+        if (length != input->bytes)
             return sl_fail(why, SL_ECHANGED,
                            "the source is %lld bytes long, but was %lld when it came in",
-                           (long long)status.st_size, (long long)input->bytes);
+                           (long long)length, (long long)input->bytes);
     }
     struct media_source *source = calloc(1, sizeof *source);
     if (!source)
@@ -176,9 +199,10 @@ int media_source_open(const struct media_input *input, struct media_source **out
     source->format->io_open = refuse_open;
     source->format->flags |= AVFMT_FLAG_CUSTOM_IO;
     source->format->protocol_whitelist = av_strdup("none");
+    source->format->codec_whitelist = av_strdup(media_codec_names());
     int got = avformat_open_input(&source->format, NULL, kind, NULL);
-    if (got >= 0)
-        got = avformat_find_stream_info(source->format, NULL);
+    if (got >= 0 && (code = streams_look(source, &got, why)) != SL_OK)
+        goto fail;
     if (source->io_code) {
         code = io_failed(source, why);
         goto fail;
@@ -255,10 +279,10 @@ int media_source_video(struct media_source *source, const struct media_video *vi
 
 int media_decoder_open(const AVStream *stream, AVCodecContext **out, struct sl_failure *why)
 {
-    const AVCodec *codec = avcodec_find_decoder(stream->codecpar->codec_id);
-    if (!codec)
-        return sl_fail(why, SL_EUNSUPPORTED, "there is no decoder for %s",
-                       avcodec_get_name(stream->codecpar->codec_id));
+    const AVCodec *codec = NULL;
+    int code = media_codec_find(stream->codecpar, &codec, why);
+    if (code != SL_OK)
+        return code;
     AVCodecContext *decoder = avcodec_alloc_context3(codec);
     if (!decoder)
         return sl_fail(why, SL_ENOMEM, "no memory for a decoder");
@@ -266,6 +290,7 @@ int media_decoder_open(const AVStream *stream, AVCodecContext **out, struct sl_f
     decoder->pkt_timebase = stream->time_base;
     decoder->thread_count = 1;
     decoder->flags |= AV_CODEC_FLAG_BITEXACT;
+    decoder->max_pixels = media_limits()->pixels;
     if (got >= 0)
         got = avcodec_open2(decoder, codec, NULL);
     if (got < 0) {

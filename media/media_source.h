@@ -1,8 +1,8 @@
 /* media/media_source.h: an input's bytes, opened as media.
  *
  * The worker gets descriptors, never paths or URLs: a file, or a function that answers reads. The demuxer is chosen
- * from an allow-list (nothing that opens other files: no playlists, no image sequences, no concat), and every
- * attempt of a demuxer to open something else is refused.
+ * from an allow-list (nothing that opens other files: no playlists, no image sequences, no concat), as are decoders,
+ * and every attempt of a demuxer to open something else is refused. Limits are those of media/media_limits.h.
  *
  * Owns:     the demuxer and its buffer; the descriptor stays the caller's.
  * Units:    bytes.

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "model/ids.h"
+#include "model/limit_types.h"
 #include "model/plan_types.h"
 #include "model/task_types.h"
 
@@ -92,6 +93,7 @@ struct job {
     struct lease_token token;
     int64_t watchdog_ns;
     char device_id[DEVICE_ID_BYTES]; /* chosen by the HAL on the node */
+    struct limits limits;            /* 0: the default of that one */
     union {
         struct job_transcode transcode;
         struct job_audio audio;

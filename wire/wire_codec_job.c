@@ -108,8 +108,20 @@ static int verify_put(const struct job_verify *from, struct sl_arena *arena,
     return SL_OK;
 }
 
+static void limits_put(const struct limits *from, Sluice__V1__Limits *to)
+{
+    sluice__v1__limits__init(to);
+#define LIMIT_PUT(name, kind, least, most, otherwise) to->name = from->name;
+    LIMIT_LIST(LIMIT_PUT)
+#undef LIMIT_PUT
+}
+
 static int job_put(const struct job *from, struct sl_arena *arena, Sluice__V1__Job *to)
 {
+    to->limits = sl_arena_alloc(arena, sizeof *to->limits);
+    if (!to->limits)
+        return SL_ENOMEM;
+    limits_put(&from->limits, to->limits);
     JOB_MEMBERS(WIRE_PUT_I, WIRE_PUT_T, WIRE_PUT_E, WIRE_PUT_R)
     to->task = from->task.v;
     to->token = from->token.v;
@@ -230,8 +242,20 @@ static int verify_get(struct wire_decoder *d, const Sluice__V1__JobVerify *in,
     return SL_OK;
 }
 
+/* A worker is never without limits: what is not said, or is no limit, is the default. */
+static void limits_get(const Sluice__V1__Limits *in, struct limits *out)
+{
+    limits_default(out);
+#define LIMIT_GET(name, kind, least, most, otherwise)                                              \
+    if (in && in->name >= (least) && in->name <= (most))                                           \
+        out->name = in->name;
+    LIMIT_LIST(LIMIT_GET)
+#undef LIMIT_GET
+}
+
 static int job_get(struct wire_decoder *d, const Sluice__V1__Job *in, struct job *out)
 {
+    limits_get(in->limits, &out->limits);
     JOB_MEMBERS(WIRE_GET_I, WIRE_GET_T, WIRE_GET_E, WIRE_GET_R)
     out->task.v = in->task;
     out->token.v = in->token;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/time.h"
+#include "media/media_limits.h"
 #include "wire/wire_codec.h"
 #include "worker/jobs.h"
 
@@ -50,6 +51,7 @@ int run_open(struct worker_run *run, const struct control_frame *frame, struct s
         wire_job_decode(run->control.job, run->control.job_bytes, &run->arena, &run->job, why);
     if (code != SL_OK)
         return code;
+    media_limits_set(&run->job.limits);
     run->about = (struct sl_log_about){
         .video = run->job.video, .task = run->job.task.v, .token = run->job.token.v};
     run->report.step = run->job.step;
@@ -184,6 +186,19 @@ static int report_send(struct worker_run *run, struct sl_failure *why)
     return code;
 }
 
+/* Memory is refused to this process by its own limit long before a machine refuses it; to go on asking other nodes would
+ * be in vain. */
+static void memory_explain(const struct worker_run *run, struct sl_failure *why)
+{
+    struct rlimit limit;
+    if (why->code == SL_ENOMEM && getrlimit(RLIMIT_DATA, &limit) == 0 &&
+        limit.rlim_cur != RLIM_INFINITY)
+        sl_fail(why, SL_ETOOBIG,
+                "the source needs more memory than the %lld MiB that limits.%s allows",
+                (long long)(limit.rlim_cur >> 20),
+                run->job.step == STEP_PROBE ? "probe_memory" : "memory");
+}
+
 int run_finish(struct worker_run *run)
 {
     struct sl_failure why = {0};
@@ -194,6 +209,7 @@ int run_finish(struct worker_run *run)
         return SL_OK;
     if (why.code == SL_OK)
         sl_fail(&why, code, "%s", sl_error_text(code));
+    memory_explain(run, &why);
     sl_warn(&run->about, "%s: %s", step_word(run->job.step), why.message);
     worker_link_finish(run->link);
     worker_link_failed(run->link, &why);

@@ -128,6 +128,7 @@ int daemon_grant_build(struct daemon *d, const struct sched_grant_view *view,
     job->task = view->task;
     job->token = view->token;
     job->watchdog_ns = out->watchdog_ns;
+    job->limits = d->config.daemon.limits;
     if (view->step == STEP_PROBE || view->step == STEP_VERIFY)
         daemon_work_prefix(video->text, (int)video->version, out->output_prefix);
     else

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <openssl/evp.h>
@@ -148,6 +149,61 @@ static void descriptors_check(void)
         die("it is not set apart");
 }
 
+/* Keeps a file that it has handed over, and writes into it for a while after its last word. */
+static _Noreturn void rewrite(void)
+{
+    struct control_frame frame = {0};
+    static const char name[] = "h264/240p/000000.m4s";
+    if (control_send(CONTROL_FD, CONTROL_OPEN, name, strlen(name), NULL, 0) ||
+        control_receive(CONTROL_FD, &frame, -1) || frame.fd_count != 1)
+        die("no file came");
+    struct report_output *output = &outputs[output_count++];
+    snprintf(output->name, sizeof output->name, "%s", name);
+    output->bytes = 4;
+    hash("good", 4, output->sha256);
+    uint32_t number;
+    memcpy(&number, frame.body.data, sizeof number);
+    if (write(frame.fds[0], "good", 4) != 4 ||
+        control_closed_send(CONTROL_FD, le32toh(number), 4, output->sha256))
+        die("cannot write");
+    usleep(200000); /* by now it lies in the store */
+    report_send();
+    for (int i = 0; i < 20; i++, usleep(10000))
+        if (pwrite(frame.fds[0], "evil", 4, 0) != 4)
+            die("cannot write again");
+    _exit(0);
+}
+
+static struct limits limits; /* of the job */
+
+static void limits_try(void)
+{
+    struct sl_failure failure = {0};
+    struct rlimit limit;
+    signal(SIGXFSZ, SIG_IGN);
+    void *much = malloc((size_t)limits.probe_memory);
+    void *some = malloc((size_t)limits.probe_memory / 2);
+    int fd = memfd_create("x", 0), last = fd;
+    for (int next; (next = dup(fd)) >= 0;)
+        last = next;
+    if (much || !some)
+        sl_fail(&failure, SL_EINTERNAL, "memory is not limited as said");
+    else if (last != limits.descriptors - 1)
+        sl_fail(&failure, SL_EINTERNAL, "it may open %d files", last + 1);
+    else if (pwrite(fd, "x", 1, limits.output_file) != -1 || errno != EFBIG ||
+             pwrite(fd, "x", 1, limits.output_file - 1) != 1)
+        sl_fail(&failure, SL_EINTERNAL, "files are not limited as said");
+    else if (getrlimit(RLIMIT_CPU, &limit) ||
+             limit.rlim_cur > (rlim_t)limits.probe_time / 1000000000 + 2)
+        sl_fail(&failure, SL_EINTERNAL, "CPU time is not limited as said");
+    free(much);
+    free(some);
+    if (!failure.code)
+        return;
+    control_failed_send(CONTROL_FD, &failure);
+    _exit(1);
+}
+
 static void perform(const char *scenario, const struct control_job *job)
 {
     const char *colon = strchr(scenario, ':');
@@ -199,6 +255,15 @@ static void perform(const char *scenario, const struct control_job *job)
     } else if (IS("slow")) {
         steps(number, 1);
         copy_inputs(job);
+    } else if (IS("rewrite")) {
+        rewrite();
+    } else if (IS("limits")) {
+        limits_try();
+    } else if (IS("sandbox")) {
+        raise(SIGSYS);
+    } else if (IS("spin")) {
+        for (volatile long i = 0;; i++)
+            continue;
     } else if (IS("burn")) {
         for (volatile long i = 0; i < number * 1000000; i++)
             continue;
@@ -231,6 +296,7 @@ int main(int argc, char **argv)
     if (control_job_parse(&frame, &control) ||
         wire_job_decode(control.job, control.job_bytes, &arena, &job, NULL))
         die("no job");
+    limits = job.limits;
     perform(job.device_id, &control);
     _exit(0);
 }

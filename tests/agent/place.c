@@ -77,6 +77,8 @@ int test_place_count(struct test_place *place, const char *prefix)
     return count;
 }
 
+struct limits grant_limits;
+
 struct sync_grant *grant_make(uint64_t token, const char *scenario, const char *const *inputs,
                               const int64_t *input_bytes, int input_count)
 {
@@ -93,7 +95,8 @@ struct sync_grant *grant_make(uint64_t token, const char *scenario, const char *
         snprintf(grant->inputs[i].key, OBJECT_KEY_BYTES, "%s", inputs[i]);
         grant->inputs[i].bytes = input_bytes[i];
     }
-    struct job job = {.step = STEP_PROBE, .token = {token}, .task = grant->task};
+    struct job job = {
+        .step = STEP_PROBE, .token = {token}, .task = grant->task, .limits = grant_limits};
     snprintf(job.device_id, sizeof job.device_id, "%s", scenario);
     struct sl_buf bytes = {0};
     assert_int_equal(wire_job_encode(&job, &bytes), SL_OK);

@@ -26,6 +26,8 @@ void test_place_put(struct test_place *place, const char *key, size_t length);
 int test_place_count(struct test_place *place, const char *prefix);
 
 /* A grant whose job is the scenario (fake_worker.c). Free with grant_free. */
+/* What its job may cost; 0 is the default. */
+extern struct limits grant_limits;
 struct sync_grant *grant_make(uint64_t token, const char *scenario, const char *const *inputs,
                               const int64_t *input_bytes, int input_count);
 void grant_free(struct sync_grant *grant);

@@ -189,6 +189,57 @@ static void test_a_crash_names_the_signal_and_leaves_nothing(void **state)
     fails("crash", SL_ECRASH, "signal 11 (SIGSEGV)");
 }
 
+static void test_a_worker_stopped_by_its_sandbox_is_told_from_a_crash(void **state)
+{
+    (void)state;
+    fails("sandbox", SL_ECRASH, "killed by the sandbox");
+}
+
+static void test_a_file_that_was_handed_over_is_out_of_its_workers_reach(void **state)
+{
+    (void)state;
+    struct outcome o;
+    struct sl_arena arena = {0};
+    lease_perform(&o, "rewrite");
+    struct report *report = report_of(&o, &arena);
+    char key[OBJECT_KEY_BYTES], bytes[8] = "";
+    snprintf(key, sizeof key, "published/v1/1/%s", report->outputs[0].key);
+    size_t n = 0;
+    assert_int_equal(objects_get_range(test.objects, NULL, key, 0, bytes, 8, &n, NULL), SL_OK);
+    assert_int_equal(n, 4);
+    assert_string_equal(bytes, "good");
+    lease_run_delete_outputs(o.run);
+    sl_arena_fini(&arena);
+    lease_end(&o);
+}
+
+static void test_the_limits_of_a_job_are_put_on_its_worker(void **state)
+{
+    (void)state;
+    struct outcome o;
+    struct sl_arena arena = {0};
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    print_message("memory is not limited in builds with a sanitizer\n");
+    skip();
+#endif
+    limits_default(&grant_limits);
+    grant_limits.probe_memory = INT64_C(300) << 20;
+    grant_limits.output_file = INT64_C(5) << 20;
+    grant_limits.descriptors = 100;
+    grant_limits.probe_time = SL_S_TO_NS(1);
+    lease_perform(&o, "limits");
+    report_of(&o, &arena);
+    lease_end(&o);
+    lease_begin(&o, "spin");
+    o.grant->watchdog_ns = SL_S_TO_NS(60);
+    lease_run_go(o.run, &o.result);
+    memset(&grant_limits, 0, sizeof grant_limits);
+    assert_int_equal(o.result.failure.code, SL_ETOOBIG);
+    assert_non_null(strstr(o.result.failure.message, "limits.probe_time"));
+    lease_end(&o);
+    sl_arena_fini(&arena);
+}
+
 static void test_an_end_without_a_report_is_a_failure(void **state)
 {
     (void)state;
@@ -396,6 +447,9 @@ int main(void)
         cmocka_unit_test(test_an_output_that_the_report_leaves_out_is_deleted),
         cmocka_unit_test(test_a_crash_names_the_signal_and_leaves_nothing),
         cmocka_unit_test(test_an_end_without_a_report_is_a_failure),
+        cmocka_unit_test(test_a_worker_stopped_by_its_sandbox_is_told_from_a_crash),
+        cmocka_unit_test(test_a_file_that_was_handed_over_is_out_of_its_workers_reach),
+        cmocka_unit_test(test_the_limits_of_a_job_are_put_on_its_worker),
         cmocka_unit_test(test_repeating_the_same_progress_is_a_hang),
         cmocka_unit_test(test_growing_progress_keeps_the_watchdog_quiet),
         cmocka_unit_test(test_lies_about_outputs_are_found),

@@ -83,6 +83,7 @@ static void expect_defaults(void)
     assert_int_equal(a->retry_max_ns, b->retry_max_ns);
     assert_int_equal(a->attempts_max, b->attempts_max);
     assert_memory_equal(a->aging_ns, b->aging_ns, sizeof a->aging_ns);
+    assert_memory_equal(&a->limits, &b->limits, sizeof a->limits);
     assert_int_equal(a->upload_bytes_max, b->upload_bytes_max);
     const struct config_agent *c = &config.agent, *d = &fallback.agent;
     assert_int_equal(c->cpus, d->cpus);
@@ -159,6 +160,27 @@ static void test_every_key_is_read(void **state)
     assert_int_equal(agent->give_up_ns, SL_S_TO_NS(60));
 }
 
+static void test_limits_are_read_and_held_to_their_ranges(void **state)
+{
+    (void)state;
+    expect("limits:\n  pixels: 1000\n  duration: 90m\n  memory: 2G\n  probe_time: 5s\n", "");
+    assert_int_equal(config.daemon.limits.pixels, 1000);
+    assert_int_equal(config.daemon.limits.duration, SL_S_TO_NS(5400));
+    assert_int_equal(config.daemon.limits.memory, INT64_C(2) << 30);
+    assert_int_equal(config.daemon.limits.probe_time, SL_S_TO_NS(5));
+    assert_int_equal(config.daemon.limits.width, 8192);
+    expect("limits:\n  pixel: 1000\n  streams: 0\n  cpu: 1s\n  output_file: 1K\n",
+           "s.yaml:2:3: limits.pixel: unknown key; did you mean pixels? valid keys are width, "
+           "height, pixels, streams, packets, frames, duration, probe_time, probe_memory, memory, "
+           "cpu, output_file, descriptors\n"
+           "s.yaml:3:12: limits.streams: \"0\"; expected a whole number from 1 to 1000\n"
+           "s.yaml:4:8: limits.cpu: \"1s\"; expected a duration from 10s to 30d, like 500ms, 6s, "
+           "2m or "
+           "1h\n"
+           "s.yaml:5:16: limits.output_file: \"1K\"; expected a size from 1M to 1T, like 512M or "
+           "100G\n");
+}
+
 static void test_mistakes_of_every_section_are_told_at_once(void **state)
 {
     (void)state;
@@ -176,7 +198,7 @@ static void test_mistakes_of_every_section_are_told_at_once(void **state)
         "  cache: 1K\n"
         "  memory: 99999999999999999T\n",
         "s.yaml:1:1: deamon: unknown key; did you mean daemon? valid keys are farm, daemon, "
-        "agent\n"
+        "agent, limits\n"
         "s.yaml:3:9: daemon.http: \"8800\"; expected ADDRESS:PORT, like 127.0.0.1:8800 or "
         "[::1]:8800\n"
         "s.yaml:4:9: daemon.wire: \"http://x:1\"; expected tcp://ADDRESS:PORT or ipc:///PATH\n"
@@ -302,6 +324,7 @@ int main(void)
         cmocka_unit_test(test_empty_file_is_the_defaults),
         cmocka_unit_test(test_shipped_example_is_the_defaults),
         cmocka_unit_test(test_every_key_is_read),
+        cmocka_unit_test(test_limits_are_read_and_held_to_their_ranges),
         cmocka_unit_test(test_mistakes_of_every_section_are_told_at_once),
         cmocka_unit_test(test_addresses_are_held_to_their_form),
         cmocka_unit_test(test_values_that_contradict_each_other_are_mistakes),

@@ -278,6 +278,10 @@ void random_job(struct random *r, enum step step, struct job *out)
     out->token.v = random_next(r);
     out->watchdog_ns = random_i64(r);
     TEXT(r, out->device_id);
+#define LIMIT_RANDOM(name, kind, least, most, otherwise)                                           \
+    out->limits.name = (least) + (int64_t)random_below(r, (size_t)((most) - (least)) + 1);
+    LIMIT_LIST(LIMIT_RANDOM)
+#undef LIMIT_RANDOM
     if (step == STEP_TRANSCODE) {
         random_transcode(r, &out->transcode);
     } else if (step == STEP_AUDIO) {
