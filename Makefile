@@ -53,7 +53,7 @@ sluice-agent_LIBS := -lnng
 
 sluice-worker_MAIN := worker
 sluice-worker_USES := worker package media encoders cpu hal wire model base
-sluice-worker_PKGS := $(AV) zimg libprotobuf-c libcrypto
+sluice-worker_PKGS := $(AV) zimg libprotobuf-c libcrypto libseccomp
 
 sluice_MAIN := cli
 sluice_USES := cli config model base
@@ -101,7 +101,7 @@ cli_PKGS      := $(sluice_PKGS)
 # ---- flags -----------------------------------------------------------------------------------------
 
 CC       ?= cc
-PKGS     := $(sort $(AV) zimg libprotobuf-c libcrypto sqlite3 libmicrohttpd libcurl jansson yaml-0.1)
+PKGS     := $(sort $(AV) zimg libseccomp libprotobuf-c libcrypto sqlite3 libmicrohttpd libcurl jansson yaml-0.1)
 CPPFLAGS := -I. -I$(B)/gen -D_GNU_SOURCE -DSLUICE_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 WARN     := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 \
 	-Wno-missing-field-initializers -Wno-format-nonliteral -Wno-format-truncation

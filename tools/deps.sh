@@ -5,7 +5,7 @@
 set -eu
 
 build="gcc libc6-dev make pkg-config protobuf-c-compiler libprotobuf-c-dev libnng-dev libyaml-dev
-libsqlite3-dev libmicrohttpd-dev libcurl4-openssl-dev libjansson-dev libssl-dev libzimg-dev uthash-dev
+libsqlite3-dev libmicrohttpd-dev libcurl4-openssl-dev libjansson-dev libssl-dev libzimg-dev libseccomp-dev uthash-dev
 libavcodec-dev libavformat-dev libavutil-dev libswresample-dev libswscale-dev"
 demo="ffmpeg fonts-dejavu-core"
 test="libcmocka-dev ffmpeg python3 iproute2 binutils"

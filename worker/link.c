@@ -1,7 +1,9 @@
 #include "worker/link.h"
 
+#include <endian.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -108,6 +110,20 @@ int worker_link_failed(struct worker_link *link, const struct sl_failure *failur
     int code = control_failed_send(link->socket, failure);
     pthread_mutex_unlock(&link->send_lock);
     return code;
+}
+
+void worker_link_violation(struct worker_link *link, int number)
+{
+    if (atomic_load(&link->finished) || pthread_mutex_trylock(&link->send_lock) != 0)
+        return;
+    struct {
+        uint32_t code;
+        char sentence[SL_MESSAGE_BYTES];
+    } body = {.code = htole32((uint32_t)SL_ECRASH)};
+    int length = snprintf(
+        body.sentence, sizeof body.sentence,
+        "worker killed by the sandbox: it tried system call %d, which no worker may make", number);
+    control_send(link->socket, CONTROL_FAILED, &body, sizeof body.code + (size_t)length, NULL, 0);
 }
 
 void worker_link_finish(struct worker_link *link)

@@ -35,6 +35,10 @@ int worker_link_closed(struct worker_link *link, uint32_t output, int64_t bytes,
 int worker_link_progress(struct worker_link *link, int64_t done, int64_t total);
 int worker_link_failed(struct worker_link *link, const struct sl_failure *failure);
 
+/* Says which system call the sandbox stopped, from the signal handler that saw it: nothing is allocated, and a frame
+ * that another thread is sending at that moment is not broken (the agent then learns of the signal alone). */
+void worker_link_violation(struct worker_link *link, int number);
+
 /* From here on an agent that goes away is no loss: the last word was said. */
 void worker_link_finish(struct worker_link *link);
 

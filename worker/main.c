@@ -15,6 +15,7 @@
 #include "worker/backends.h"
 #include "worker/probe_devices.h"
 #include "worker/run.h"
+#include "worker/sandbox.h"
 #include "worker/warm.h"
 
 #define EXIT_USAGE 2
@@ -36,8 +37,15 @@ static bool is_socket(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0;
 }
 
+static void violated(void *link, int number)
+{
+    worker_link_violation(link, number);
+}
+
 static int serve(int socket)
 {
+    struct sandbox sandbox;
+    sandbox_isolate(&sandbox);
     struct hal_device devices[RUN_DEVICES_MAX] = {0};
     struct sl_failure why = {0};
     int32_t device_count = 0;
@@ -48,10 +56,17 @@ static int serve(int socket)
         return 1;
     }
     worker_warm(&worker_backends, devices, device_count);
+    code = sandbox_enter(&sandbox, &why);
+    if (code != SL_OK) {
+        sl_error(NULL, "%s", why.message);
+        return 1;
+    }
     struct worker_link *link = NULL;
     code = worker_link_open(socket, &link);
-    if (code == SL_OK)
+    if (code == SL_OK) {
+        sandbox_on_violation(violated, link);
         code = worker_link_send(link, CONTROL_READY, NULL, 0);
+    }
     if (code != SL_OK) {
         sl_error(NULL, "the agent cannot be reached over descriptor %d: %s", socket,
                  sl_error_text(code));

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "wire/wire_control.h"
 #include "worker/backends.h"
+#include "worker/sandbox.h"
 
 static void text_put(struct sl_buf *out, const char *name, const char *value)
 {
@@ -66,8 +67,27 @@ static void device_put(struct sl_buf *out, const struct hal_device *device)
     sl_buf_text(out, "}");
 }
 
+/* An agent probes once at its start: then its log says what workers are held by, and what this system lacks. */
+static bool sandbox_say(struct sandbox *sandbox)
+{
+    char text[256];
+    struct sl_failure why = {0};
+    if (sandbox_enter(sandbox, &why) != SL_OK) {
+        sl_error(NULL, "%s", why.message);
+        return false;
+    }
+    sandbox_describe(sandbox, text, sizeof text);
+    if (sandbox_is_whole(sandbox))
+        sl_info(NULL, "sandbox of the workers: %s", text);
+    else
+        sl_warn(NULL, "sandbox of the workers: %s", text);
+    return true;
+}
+
 int probe_devices(int socket)
 {
+    struct sandbox sandbox;
+    sandbox_isolate(&sandbox);
     struct hal_device devices[NODE_DEVICES_MAX] = {0};
     struct device_row rows[NODE_DEVICES_MAX] = {0};
     struct sl_failure why = {0};
@@ -79,6 +99,8 @@ int probe_devices(int socket)
         return 1;
     }
     if (socket >= 0) {
+        if (!sandbox_say(&sandbox))
+            return 1; /* a node whose workers could open nothing offers nothing */
         for (int32_t i = 0; i < count; i++)
             hal_device_report(&devices[i], &rows[i]);
         return control_devices_send(socket, rows, count) == SL_OK ? 0 : 1;

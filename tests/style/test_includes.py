@@ -57,6 +57,7 @@ ALLOWED = {
     "encoders": {"av"},
     "media": {"av"},
     "package": {"av", "crypto"},
+    "worker": {"seccomp"},
     "config": {"yaml"},
     "cli": {"curl", "jansson", "crypto"},
 }
