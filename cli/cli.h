@@ -27,8 +27,8 @@ enum cli_exit {
 };
 
 struct cli {
-    const char *api;    /* "http://127.0.0.1:8800", no slash at the end */
-    const char *secret; /* the farm's, for a daemon on another machine; "" none */
+    const char *api; /* "http://127.0.0.1:8800", no slash at the end */
+    char *secret;    /* a token or the farm's secret, CLI_SECRET_BYTES of room; "" none */
     bool json;
     int http_seconds; /* the longest that a request may take; 0: CLI_HTTP_SECONDS */
     bool quiet_json;  /* a failure prints no JSON document: the command has printed its own */
@@ -90,6 +90,8 @@ int cli_dlq_run(struct cli *cli, const struct cli_args *args);
 /* cli_check.c */
 int cli_check_policy(struct cli *cli, const struct cli_args *args);
 int cli_check_config(struct cli *cli, const struct cli_args *args);
+/* cli_token.c */
+int cli_token_run(struct cli *cli, const struct cli_args *args);
 /* cli_up.c */
 int cli_up_run(struct cli *cli, const struct cli_args *args);
 

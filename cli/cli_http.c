@@ -292,8 +292,8 @@ int cli_http_secret_read(const char *path, char secret[CLI_SECRET_BYTES], struct
         plain = plain && secret[i] >= 0x20 && secret[i] < 0x7F;
     if (!plain) {
         secret[0] = '\0';
-        return sl_fail(why, SL_EINVAL, "%.160s holds no secret: one line of printable characters",
-                       path);
+        return sl_fail(why, SL_EINVAL,
+                       "%.160s holds no token or secret: one line of printable characters", path);
     }
     return SL_OK;
 }

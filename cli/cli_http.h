@@ -18,7 +18,7 @@
 #define CLI_ANSWER_BYTES_MAX   (64 * 1024 * 1024)
 #define CLI_UPLOAD_PIECE_BYTES (8 * 1024 * 1024)
 #define CLI_API_BYTES          512
-#define CLI_SECRET_BYTES       80
+#define CLI_SECRET_BYTES       264
 
 struct cli_reply {
     enum cli_exit exit_code;
@@ -48,7 +48,7 @@ void cli_http_escape(struct sl_buf *out, const char *text);
 /* "http://host:port" checked and copied without trailing slashes; SL_EINVAL with the sentence. */
 int cli_http_api_parse(const char *text, char api[CLI_API_BYTES], struct sl_failure *why);
 
-/* The farm's secret from the file that SLUICE_SECRET_FILE names. */
+/* A token or the farm's secret from a file of one line. */
 int cli_http_secret_read(const char *path, char secret[CLI_SECRET_BYTES], struct sl_failure *why);
 
 /* Is the daemon on this machine, so that a path means the same file there? */

@@ -24,45 +24,57 @@ static const char *path_text(const struct sl_buf *path)
     return (const char *)path->data;
 }
 
-static int farm_status(struct cli *cli)
+/* Asks for one document and shows it. */
+static int document_show(struct cli *cli, const char *path,
+                         void (*view)(const struct cli_term *term, const json_t *document))
 {
     struct cli_reply reply;
-    if (cli_http_get(cli, "/api/v1/status", &reply) != CLI_OK) {
-        int code = cli_reply_fail(cli, &reply);
-        cli_reply_fini(&reply);
-        return code;
-    }
-    if (cli->json)
-        cli_json_print(cli, reply.body, false);
-    else
-        cli_view_farm(&cli->out, reply.body);
-    cli_reply_fini(&reply);
-    return CLI_OK;
-}
-
-int cli_video_status(struct cli *cli, const struct cli_args *args)
-{
-    if (args->word_count == 0)
-        return farm_status(cli);
-    struct sl_buf path = {0};
-    struct cli_reply reply;
-    path_make(&path, "/api/v1/videos/", args->words[0], "/status");
-    int code = cli_http_get(cli, path_text(&path), &reply);
+    int code = cli_http_get(cli, path, &reply);
     if (code != CLI_OK)
         cli_reply_fail(cli, &reply);
     else if (cli->json)
         cli_json_print(cli, reply.body, false);
     else
-        cli_view_video(&cli->out, reply.body);
+        view(&cli->out, reply.body);
     cli_reply_fini(&reply);
+    return code;
+}
+
+int cli_video_status(struct cli *cli, const struct cli_args *args)
+{
+    if (args->word_count == 0)
+        return document_show(cli, "/api/v1/status", cli_view_farm);
+    struct sl_buf path = {0};
+    path_make(&path, "/api/v1/videos/", args->words[0], "/status");
+    int code = document_show(cli, path_text(&path), cli_view_video);
     sl_buf_fini(&path);
     return code;
 }
 
-/* Collects pages until the limit is reached or there are no more. */
-static int list_collect(struct cli *cli, const char *status, const char *after, long limit,
-                        json_t *videos, json_t **next)
+/* The options of list that go to the daemon as they are. */
+static void filters_add(struct sl_buf *path, const struct cli_args *args)
 {
+    static const struct {
+        const char *option, *query;
+    } filters[] = {
+        {"status", "&status="},
+        {"priority", "&priority="},
+        {"policy", "&policy="},
+        {"provider", "&provider="},
+        {"query", "&q="},
+        {"created-after", "&created_after="},
+        {"created-before", "&created_before="},
+    };
+    for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++)
+        if (cli_args_has(args, filters[i].option))
+            path_make(path, filters[i].query, cli_args_text(args, filters[i].option), "");
+}
+
+/* Collects pages until the limit is reached or there are no more. */
+static int list_collect(struct cli *cli, const struct cli_args *args, long limit, json_t *videos,
+                        json_t **next)
+{
+    const char *after = cli_args_text(args, "after");
     char cursor[512] = "";
     int code = CLI_OK;
     if (after)
@@ -74,8 +86,7 @@ static int list_collect(struct cli *cli, const char *status, const char *after, 
         long page = limit - (long)json_array_size(videos);
         sl_buf_printf(&path, "/api/v1/videos?limit=%ld",
                       page < LIST_PAGE_MAX ? page : LIST_PAGE_MAX);
-        if (status)
-            path_make(&path, "&status=", status, "");
+        filters_add(&path, args);
         if (cursor[0])
             path_make(&path, "&next=", cursor, "");
         code = cli_http_get(cli, path_text(&path), &reply);
@@ -88,12 +99,9 @@ static int list_collect(struct cli *cli, const char *status, const char *after, 
         const json_t *rows = json_object_get(reply.body, "videos");
         json_array_extend(videos, (json_t *)rows);
         snprintf(cursor, sizeof cursor, "%s", cli_json_text(reply.body, "next"));
-        bool last = cursor[0] == '\0' || json_array_size(rows) == 0;
         cli_reply_fini(&reply);
-        if (last) {
-            cursor[0] = '\0';
+        if (!cursor[0])
             break;
-        }
     }
     if (code == CLI_OK && cursor[0])
         *next = json_string(cursor);
@@ -125,7 +133,7 @@ int cli_video_list(struct cli *cli, const struct cli_args *args)
     }
     json_t *videos = json_array();
     json_t *next = NULL;
-    int code = list_collect(cli, status, cli_args_text(args, "after"), limit, videos, &next);
+    int code = list_collect(cli, args, limit, videos, &next);
     if (code == CLI_OK && cli->json) {
         json_t *document = json_pack("{s:O,s:O}", "videos", videos, "next", next);
         cli_json_print(cli, document, false);
@@ -151,10 +159,7 @@ static int video_ask(struct cli *cli, const char *video, const char *action, con
     if (code != CLI_OK) {
         cli_reply_fail(cli, &reply);
     } else if (cli->json) {
-        json_t *document = json_is_object(reply.body) ? json_incref(reply.body)
-                                                      : json_pack("{s:s}", "video_id", video);
-        cli_json_print(cli, document, false);
-        json_decref(document);
+        cli_json_print(cli, reply.body, false);
     } else {
         struct sl_buf line = {0};
         cli_term_text(&cli->out, &line, video, -1);
@@ -177,11 +182,7 @@ int cli_video_delete(struct cli *cli, const struct cli_args *args)
     if (code != CLI_OK) {
         cli_reply_fail(cli, &reply);
     } else if (cli->json) {
-        json_t *document = json_is_object(reply.body)
-                               ? json_incref(reply.body)
-                               : json_pack("{s:s}", "video_id", args->words[0]);
-        cli_json_print(cli, document, false);
-        json_decref(document);
+        cli_json_print(cli, reply.body, false);
     } else {
         const char *kept = cli_json_text(reply.body, "original_kept");
         struct sl_buf line = {0};
@@ -231,16 +232,8 @@ int cli_video_retry(struct cli *cli, const struct cli_args *args)
 int cli_video_explain(struct cli *cli, const struct cli_args *args)
 {
     struct sl_buf path = {0};
-    struct cli_reply reply;
     path_make(&path, "/api/v1/explain/", args->words[0], "");
-    int code = cli_http_get(cli, path_text(&path), &reply);
-    if (code != CLI_OK)
-        cli_reply_fail(cli, &reply);
-    else if (cli->json)
-        cli_json_print(cli, reply.body, false);
-    else
-        cli_view_explain(&cli->out, reply.body);
-    cli_reply_fini(&reply);
+    int code = document_show(cli, path_text(&path), cli_view_explain);
     sl_buf_fini(&path);
     return code;
 }

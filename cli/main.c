@@ -13,6 +13,8 @@
 static const struct cli_option common_options[] = {
     {"json", NULL, "print one JSON document on standard output and nothing else there"},
     {"api", "URL", "the daemon's address (default: SLUICE_API, else " API_DEFAULT ")"},
+    {"token-file", "FILE",
+     "the token a daemon elsewhere asks for (default: SLUICE_TOKEN, SLUICE_TOKEN_FILE)"},
     {"help", NULL, "say how this command is used"},
 };
 #define COMMON_COUNT ((int)(sizeof common_options / sizeof common_options[0]))
@@ -36,6 +38,12 @@ static const struct cli_option submit_options[] = {
 };
 static const struct cli_option list_options[] = {
     {"status", "S", "only videos in this state (ready, failed, transcoding, …)"},
+    {"priority", "LEVEL", "only of this priority"},
+    {"policy", "NAME", "only of this policy"},
+    {"provider", "ID", "only of this provider"},
+    {"query", "TEXT", "only with this text in the name or external id"},
+    {"created-after", "TIME", "only created then or later (2026-11-21, 2026-11-21T06:00:00Z)"},
+    {"created-before", "TIME", "only created earlier"},
     {"limit", "N", "at most so many, newest first (default: 100)"},
     {"after", "CURSOR", "go on where \"next\" of an earlier answer pointed"},
 };
@@ -44,6 +52,10 @@ static const struct cli_option retry_options[] = {
 };
 static const struct cli_option delete_options[] = {
     {"original", NULL, "delete the original too; without it the uploaded bytes stay"},
+};
+static const struct cli_option token_options[] = {
+    {"scope", "LIST", "what it may, by comma: read, submit, operate, admin (default: read)"},
+    {"expires", "WHEN", "until a time (2027-01-31) or for a duration (90d)"},
 };
 static const struct cli_option drain_options[] = {
     {"deadline", "DURATION", "hand back what still runs after so long (90s, 10m, 1h)"},
@@ -94,6 +106,10 @@ static const struct cli_command commands[] = {
      2, cli_check_policy},
     {"config", "check FILE", "check a configuration file", "Exit 1 when it has mistakes.",
      NO_OPTIONS, 2, 2, cli_check_config},
+    {"token", "new NAME", "make a token for the interface from elsewhere",
+     "Prints the token, which is shown nowhere else, and the line for the daemon's file of tokens\n"
+     "(daemon.api.tokens in its configuration). Needs no daemon.",
+     OPTIONS(token_options), 2, 2, cli_token_run},
     {"hw", "", "list what this machine offers for encoding", "Asks sluice-worker; needs no daemon.",
      NO_OPTIONS, 0, 0, cli_device_hw},
     {"version", "", "print the version", NULL, NO_OPTIONS, 0, 0, version_run},
@@ -130,41 +146,60 @@ static void help_print(FILE *file)
     fputs("\nEvery command takes --json, --api URL and --help.\n"
           "Exit codes: 0 done, 1 the thing asked about failed, 2 bad usage, 3 not found,\n"
           "4 cannot reach the daemon, 5 refused, 6 the daemon failed.\n"
-          "Environment: SLUICE_API, the daemon's address; SLUICE_SECRET_FILE, a file with the "
-          "farm's\n"
-          "secret, which a daemon on another machine asks for.\n",
+          "Environment: SLUICE_API, the daemon's address; for a daemon on another machine "
+          "SLUICE_TOKEN\n"
+          "or SLUICE_TOKEN_FILE (see `sluice token --help`), or SLUICE_SECRET_FILE with the farm's "
+          "secret.\n",
           file);
 }
 
-static void options_print(const struct cli_option *options, int count)
+static void options_print(FILE *file, const struct cli_option *options, int count)
 {
     for (int i = 0; i < count; i++) {
         char left[64];
         snprintf(left, sizeof left, "--%s%s%s", options[i].name, options[i].value ? " " : "",
                  options[i].value ? options[i].value : "");
-        printf("  %-22s  %s\n", left, options[i].help);
+        fprintf(file, "  %-22s  %s\n", left, options[i].help);
     }
 }
 
-static int command_help(const struct cli_command *command)
+static void command_print(FILE *file, const struct cli_command *command)
 {
-    printf("sluice %s: %s\n\nusage: sluice %s%s%s [options]\n\n", command->name, command->summary,
-           command->name, command->words[0] ? " " : "", command->words);
+    fprintf(file, "sluice %s: %s\n\nusage: sluice %s%s%s [options]\n\n", command->name,
+            command->summary, command->name, command->words[0] ? " " : "", command->words);
     if (command->details)
-        printf("%s\n\n", command->details);
-    options_print(command->options, command->option_count);
-    options_print(common_options, COMMON_COUNT);
+        fprintf(file, "%s\n\n", command->details);
+    options_print(file, command->options, command->option_count);
+    options_print(file, common_options, COMMON_COUNT);
+}
+
+/* Of one command, or of all for NULL; with --json as the one document {"help": …}. */
+static int help_show(struct cli *cli, const struct cli_command *command)
+{
+    char *text = NULL;
+    size_t length = 0;
+    FILE *file = cli->json ? open_memstream(&text, &length) : stdout;
+    if (!file)
+        return cli_fail(cli, CLI_FAILED, "out_of_memory", "not enough memory");
+    if (command)
+        command_print(file, command);
+    else
+        help_print(file);
+    if (cli->json) {
+        fclose(file);
+        json_t *document = json_pack("{s:s}", "help", text);
+        cli_json_print(cli, document, false);
+        json_decref(document);
+        free(text);
+    }
     return CLI_OK;
 }
 
 static int help_run(struct cli *cli, const struct cli_args *args)
 {
-    if (args->word_count == 0) {
-        help_print(stdout);
-        return CLI_OK;
-    }
-    const struct cli_command *command = command_find(args->words[0]);
-    return command ? command_help(command) : command_unknown(cli, args->words[0]);
+    const struct cli_command *command = args->word_count ? command_find(args->words[0]) : NULL;
+    return command || !args->word_count ? help_show(cli, command)
+                                        : command_unknown(cli, args->words[0]);
 }
 
 static int version_run(struct cli *cli, const struct cli_args *args)
@@ -180,12 +215,13 @@ static int version_run(struct cli *cli, const struct cli_args *args)
     return CLI_OK;
 }
 
-/* Takes --json and --api from one set of parsed options. */
+/* Takes --api and --token-file from one set of parsed options. */
 static int common_take(struct cli *cli, const struct cli_args *args, char api[CLI_API_BYTES])
 {
     struct sl_failure why;
-    if (cli_args_has(args, "json"))
-        cli->json = true;
+    const char *token_file = cli_args_text(args, "token-file");
+    if (token_file && cli_http_secret_read(token_file, cli->secret, &why) != SL_OK)
+        return cli_fail(cli, CLI_USAGE, "invalid", "--token-file: %s", why.message);
     const char *url = cli_args_text(args, "api");
     if (url && cli_http_api_parse(url, api, &why) != SL_OK)
         return cli_fail(cli, CLI_USAGE, "invalid", "--api: %s", why.message);
@@ -203,10 +239,6 @@ static int command_run(struct cli *cli, const struct cli_command *command, int a
         memcpy(options, command->options, (size_t)count * sizeof *options);
     memcpy(options + count, common_options, sizeof common_options);
     count += COMMON_COUNT;
-    /* --json decides how mistakes in the rest are told. */
-    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++)
-        if (strcmp(argv[i], "--json") == 0)
-            cli->json = true;
     if (cli_args_parse(argc, argv, options, count, false, &args, NULL, &why) != SL_OK)
         return cli_fail(cli, CLI_USAGE, "invalid", "%s: %s; see `sluice %s --help`", command->name,
                         why.message, command->name);
@@ -214,7 +246,7 @@ static int command_run(struct cli *cli, const struct cli_command *command, int a
     if (code)
         return code;
     if (cli_args_has(&args, "help"))
-        return command_help(command);
+        return help_show(cli, command);
     if (args.word_count < command->words_min)
         return cli_fail(cli, CLI_USAGE, "invalid", "%s needs %s: sluice %s %s", command->name,
                         command->words, command->name, command->words);
@@ -225,10 +257,43 @@ static int command_run(struct cli *cli, const struct cli_command *command, int a
     return command->run(cli, &args);
 }
 
+/* What the environment says of the daemon's address and of the token for it. */
+static int environment_take(struct cli *cli, char api[CLI_API_BYTES])
+{
+    static const char *const files[] = {"SLUICE_TOKEN_FILE", "SLUICE_SECRET_FILE"};
+    struct sl_failure why;
+    const char *url = getenv("SLUICE_API");
+    const char *token = getenv("SLUICE_TOKEN");
+    if (url && url[0] && cli_http_api_parse(url, api, &why) != SL_OK)
+        return cli_fail(cli, CLI_USAGE, "invalid", "SLUICE_API: %s", why.message);
+    if (token && token[0]) {
+        size_t length = strlen(token);
+        for (const char *at = token; *at; at++)
+            if (*at <= 0x20 || *at >= 0x7F || length >= CLI_SECRET_BYTES)
+                return cli_fail(cli, CLI_USAGE, "invalid",
+                                "SLUICE_TOKEN holds no token: one word of printable characters");
+        memcpy(cli->secret, token, length + 1);
+        return CLI_OK;
+    }
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        const char *file = getenv(files[i]);
+        if (!file || !file[0])
+            continue;
+        if (cli_http_secret_read(file, cli->secret, &why) != SL_OK)
+            return cli_fail(cli, CLI_USAGE, "invalid", "%s: %s", files[i], why.message);
+        break;
+    }
+    return CLI_OK;
+}
+
 int main(int argc, char **argv)
 {
-    static const struct cli_option first_options[] = {
-        {"json", NULL, ""}, {"api", "URL", ""}, {"help", NULL, ""}, {"version", NULL, ""}};
+    static const struct cli_option first_options[] = {{"json", NULL, ""},
+                                                      {"api", "URL", ""},
+                                                      {"token-file", "FILE", ""},
+                                                      {"help", NULL, ""},
+                                                      {"version", NULL, ""}};
+    static const int first_count = sizeof first_options / sizeof first_options[0];
     struct cli cli = {0};
     struct cli_args first;
     struct sl_failure why;
@@ -244,19 +309,15 @@ int main(int argc, char **argv)
     cli.api = api;
     cli.secret = secret;
 
-    int code = CLI_OK;
-    const char *secret_file = getenv("SLUICE_SECRET_FILE");
-    const char *from_environment = getenv("SLUICE_API");
-    if (from_environment && from_environment[0] &&
-        cli_http_api_parse(from_environment, api, &why) != SL_OK)
-        code = cli_fail(&cli, CLI_USAGE, "invalid", "SLUICE_API: %s", why.message);
-    else if (secret_file && secret_file[0] &&
-             cli_http_secret_read(secret_file, secret, &why) != SL_OK)
-        code = cli_fail(&cli, CLI_USAGE, "invalid", "SLUICE_SECRET_FILE: %s", why.message);
-    else if (cli_args_parse(argc - 1, argv + 1, first_options, 4, true, &first, &used, &why) !=
-             SL_OK)
+    /* Wherever it stands, --json decides how mistakes in the rest are told. */
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--json") == 0)
+            cli.json = true;
+    int code = environment_take(&cli, api);
+    if (code == CLI_OK && cli_args_parse(argc - 1, argv + 1, first_options, first_count, true,
+                                         &first, &used, &why) != SL_OK)
         code = cli_fail(&cli, CLI_USAGE, "invalid", "%s; see `sluice --help`", why.message);
-    else
+    if (code == CLI_OK)
         code = common_take(&cli, &first, api);
     if (code)
         goto done;
@@ -265,7 +326,9 @@ int main(int argc, char **argv)
     if (cli_args_has(&first, "version")) {
         code = version_run(&cli, &first);
     } else if (cli_args_has(&first, "help")) {
-        help_print(stdout);
+        code = help_show(&cli, NULL);
+    } else if (argc == 0 && cli.json) {
+        code = cli_fail(&cli, CLI_USAGE, "invalid", "a command is missing; see `sluice --help`");
     } else if (argc == 0) {
         help_print(stderr);
         code = CLI_USAGE;

@@ -184,7 +184,7 @@ def main():
     logs = os.path.join(build, "test-logs")
     os.makedirs(logs, exist_ok=True)
     env = dict(os.environ, CMOCKA_MESSAGE_OUTPUT="STDOUT", SLUICE_BUILD=args.build, LC_ALL="C.UTF-8")
-    for name in ("SLUICE_API", "SLUICE_SECRET_FILE"):
+    for name in ("SLUICE_API", "SLUICE_SECRET_FILE", "SLUICE_TOKEN", "SLUICE_TOKEN_FILE"):
         env.pop(name, None)
     total = Sum()
     began = time.monotonic()
