@@ -49,7 +49,15 @@ struct api_guard {
 
 /* ---- deadlines ---- */
 
-/* Under the lock. The socket is MHD's; shut down, it ends the connection in MHD's own thread. */
+/* The socket is MHD's; shut down, it ends the connection in MHD's own thread. */
+static void connection_cut(struct api_guard *guard, struct connection *c)
+{
+    shutdown(c->fd, SHUT_RDWR);
+    c->turn = TURN_OURS;
+    guard->late++;
+}
+
+/* Under the lock. */
 static void late_cut(struct api_guard *guard)
 {
     int64_t now_ns = sl_now_ns();
@@ -67,10 +75,22 @@ static void late_cut(struct api_guard *guard)
             c->until_ns = now_ns + STREAM_NS;
             continue;
         }
-        shutdown(c->fd, SHUT_RDWR);
-        c->turn = TURN_OURS;
-        guard->late++;
+        connection_cut(guard, c);
     }
+}
+
+/* Under the lock: with no room left, who has been idle or at its headers for the longest goes. */
+static bool room_make(struct api_guard *guard)
+{
+    struct connection *oldest = NULL;
+    if (guard->count < guard->limits.connections)
+        return true;
+    for (struct connection *c = guard->connections; c; c = c->next)
+        if (c->turn == TURN_HEADERS && (!oldest || c->since_ns < oldest->since_ns))
+            oldest = c;
+    if (oldest)
+        connection_cut(guard, oldest);
+    return oldest != NULL;
 }
 
 static void *guard_run(void *arg)
@@ -154,14 +174,13 @@ void api_guard_client_of(const struct sockaddr *address, uint8_t client[API_CLIE
 bool api_guard_admit(struct api_guard *guard, const struct sockaddr *address)
 {
     uint8_t client[API_CLIENT_BYTES];
+    bool bounded = guard->limits.on_loopback || !api_address_is_loopback(address);
     int count = 0;
-    if (api_address_is_loopback(address) && !guard->limits.on_loopback)
-        return true;
     api_guard_client_of(address, client);
     pthread_mutex_lock(&guard->lock);
-    for (const struct connection *c = guard->connections; c; c = c->next)
+    for (const struct connection *c = guard->connections; c && bounded; c = c->next)
         count += memcmp(c->client, client, sizeof client) == 0;
-    bool admitted = count < guard->limits.connections_per_address;
+    bool admitted = count < guard->limits.connections_per_address && room_make(guard);
     if (!admitted)
         guard->turned_away++;
     pthread_mutex_unlock(&guard->lock);

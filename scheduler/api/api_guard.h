@@ -2,7 +2,8 @@
  *
  * A connection has a deadline whenever it is the client's turn: to send its headers, then its body. Whoever
  * is late is cut off by a thread that looks four times a second; while most of the connections are
- * taken, whoever has not even sent its headers is cut off after a second. Requests of one client are
+ * taken, whoever has not even sent its headers is cut off after a second, and when all are, the one of
+ * those that has waited for the longest makes room for the next. Requests of one client are
  * counted by a bucket of tokens that fills with time.
  *
  * Threads: all but open and close may be called from any.
@@ -17,14 +18,15 @@
 
 #include "scheduler/api/api.h"
 
-#define API_CLIENT_BYTES 16 /* an address, or a part of a token's hash */
+#define API_CLIENT_BYTES  16 /* an address, or a part of a token's hash */
+#define API_GUARD_LEAVING 64 /* connections that were cut off and are not quite gone */
 
 struct api_guard;
 
 int api_guard_open(const struct api_limits *limits, struct api_guard **out);
 void api_guard_close(struct api_guard **guard);
 
-/* May this address have one more connection? */
+/* May this address have one more connection? May end another one to make room. */
 bool api_guard_admit(struct api_guard *guard, const struct sockaddr *address);
 /* For MHD_OPTION_NOTIFY_CONNECTION. */
 void api_guard_connection(void *guard, struct MHD_Connection *connection, void **context,
