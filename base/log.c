@@ -1,6 +1,7 @@
 #include "base/log.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/error.h"
 #include "base/time.h"
 
 #define LOG_MESSAGE_BYTES 2048
@@ -18,6 +20,21 @@ static struct {
     enum sl_log_level level;
     bool for_people;
 } sink = {.program = "sluice", .level = SL_LOG_INFO};
+
+struct kept {
+    int64_t unix_ns;
+    int64_t task;
+    enum sl_log_level level;
+    char video[24];
+    char message[SL_LOG_KEPT_BYTES];
+};
+
+/* A ring: line n lies at n % SL_LOG_KEPT. */
+static struct {
+    pthread_mutex_t lock;
+    struct kept *lines; /* NULL: nothing is kept */
+    uint64_t next;
+} ring = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static const char *const level_words[] = {"debug", "info", "warn", "error"};
 
@@ -70,9 +87,46 @@ static void line_people(struct sl_buf *line, enum sl_log_level level,
     sl_buf_fini(&quoted);
 }
 
+const char *sl_log_level_word(enum sl_log_level level)
+{
+    return level_words[level];
+}
+
+int sl_log_keep(void)
+{
+    if (!ring.lines)
+        ring.lines = calloc(SL_LOG_KEPT, sizeof *ring.lines);
+    return ring.lines ? SL_OK : SL_ENOMEM;
+}
+
+static void line_keep(enum sl_log_level level, const struct sl_log_about *about, int64_t unix_ns,
+                      const char *message)
+{
+    pthread_mutex_lock(&ring.lock);
+    struct kept *line = &ring.lines[ring.next++ % SL_LOG_KEPT];
+    *line = (struct kept){.unix_ns = unix_ns, .task = about->task, .level = level};
+    snprintf(line->video, sizeof line->video, "%s", about->video);
+    snprintf(line->message, sizeof line->message, "%s", message);
+    pthread_mutex_unlock(&ring.lock);
+}
+
+void sl_log_kept(const char *video, void (*fn)(void *arg, const struct sl_log_line *line),
+                 void *arg)
+{
+    pthread_mutex_lock(&ring.lock);
+    uint64_t first = ring.next > SL_LOG_KEPT ? ring.next - SL_LOG_KEPT : 0;
+    for (uint64_t n = first; ring.lines && n < ring.next; n++) {
+        const struct kept *line = &ring.lines[n % SL_LOG_KEPT];
+        if (strcmp(line->video, video) == 0)
+            fn(arg, &(struct sl_log_line){line->unix_ns, line->level, line->task, line->message});
+    }
+    pthread_mutex_unlock(&ring.lock);
+}
+
 void sl_log(enum sl_log_level level, const struct sl_log_about *about, const char *fmt, ...)
 {
-    if (level < sink.level)
+    bool keeps = ring.lines && level >= SL_LOG_INFO && about && about->video;
+    if (level < sink.level && !keeps)
         return;
     char message[LOG_MESSAGE_BYTES];
     va_list args;
@@ -80,8 +134,13 @@ void sl_log(enum sl_log_level level, const struct sl_log_about *about, const cha
     vsnprintf(message, sizeof message, fmt, args);
     va_end(args);
 
+    int64_t now_unix_ns = sl_now_unix_ns();
+    if (keeps)
+        line_keep(level, about, now_unix_ns, message);
+    if (level < sink.level)
+        return;
     char when[SL_TIME_TEXT_BYTES];
-    sl_time_format(sl_now_unix_ns(), when);
+    sl_time_format(now_unix_ns, when);
     struct sl_buf line = {0};
     if (sink.for_people)
         line_people(&line, level, about, when, message);

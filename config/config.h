@@ -78,6 +78,7 @@ struct config_daemon {
     char wire_url[CONFIG_URL_BYTES];    /* tcp://127.0.0.1:8801 */
     char store_url[CONFIG_URL_BYTES];   /* empty: the data folder; file:///path */
     char policy_dir[CONFIG_PATH_BYTES]; /* *.yaml in it are policies by their name; may be empty */
+    char web_dir[CONFIG_PATH_BYTES];    /* the pages; empty: those beside the program */
     int64_t lease_timeout_ns;
     int64_t renew_interval_ns;
     int64_t retry_base_ns;

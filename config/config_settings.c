@@ -20,7 +20,7 @@ static const struct config_key farm_keys[] = {{"secret_file", false}, {NULL, fal
 static const struct config_key daemon_keys[] = {
     {"http", false},  {"wire", false},  {"store", false}, {"policies", false},
     {"lease", false}, {"retry", false}, {"aging", false}, {"upload_max", false},
-    {"api", false},   {NULL, false}};
+    {"api", false},   {"web", false},   {NULL, false}};
 static const struct config_key api_keys[] = {{"tokens", false},
                                              {"loopback_tokens", false},
                                              {"loopback_limits", false},
@@ -341,6 +341,9 @@ static void read_daemon(const struct config_reader *reader, const struct config_
     read_formed(reader, config_map_find(node, "policies"), daemon->policy_dir,
                 sizeof daemon->policy_dir, path_or_none_is_valid,
                 "the absolute path of a folder, or \"\" for none");
+    read_formed(reader, config_map_find(node, "web"), daemon->web_dir, sizeof daemon->web_dir,
+                path_or_none_is_valid,
+                "the absolute path of a folder, or \"\" for the pages beside the program");
     read_lease(reader, config_map_find(node, "lease"), daemon);
     read_retry(reader, config_map_find(node, "retry"), daemon);
     read_aging(reader, config_map_find(node, "aging"), daemon);

@@ -51,6 +51,7 @@ struct api_config {
     const char *store_url; /* opened read-only */
     struct objects *objects;
     int64_t upload_bytes_max;
+    const char *web_dir; /* read whole at the start; NULL: no pages */
     struct api_backend backend;
 };
 

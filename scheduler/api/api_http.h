@@ -54,6 +54,7 @@ struct api {
     struct api_guard *guard;
     struct api_tokens *tokens;
     struct api_traffic traffic;
+    struct api_pages *pages;
 
     pthread_mutex_t readers_lock;
     pthread_cond_t readers_free;
@@ -213,8 +214,18 @@ void api_health(struct api_request *request);
 void api_metrics_show(struct api_request *request);
 void api_media_get(struct api_request *request);
 void api_media_options(struct api_request *request);
+void api_video_tasks(struct api_request *request);
+void api_video_log(struct api_request *request);
+void api_page_list(struct api_request *request);
+void api_page_watch(struct api_request *request);
+void api_page_video(struct api_request *request);
+void api_page_asset(struct api_request *request);
 void api_object_get(struct api_request *request);
 void api_object_delete(struct api_request *request);
+
+/* What of the folder is served, read into memory: nothing that a request says can name a file. */
+int api_pages_open(const char *folder, struct api_pages **out);
+void api_pages_close(struct api_pages **pages);
 
 /* Serves one object with Range; replies in every case. */
 void api_object_send(struct api_request *request, const char *key, const char *type,

@@ -287,6 +287,8 @@ int api_start(const struct api_config *config, struct api **out, struct sl_failu
                         config->ticket_secret, config->ticket_secret_bytes, &api->tokens, why);
     if (code == SL_OK && (code = api_guard_open(&config->limits, &api->guard)) != SL_OK)
         sl_fail(why, code, "not enough memory for the HTTP side");
+    if (code == SL_OK && (code = api_pages_open(config->web_dir, &api->pages)) != SL_OK)
+        sl_fail(why, code, "not enough memory for the pages");
     if (code == SL_OK)
         code = listener_open(config, &api->listener, &api->port, why);
     if (code != SL_OK)
@@ -336,6 +338,7 @@ void api_stop(struct api **api_at)
     api_guard_close(&api->guard);
     api_tokens_close(&api->tokens);
     pthread_mutex_destroy(&api->traffic.lock);
+    api_pages_close(&api->pages);
     pthread_cond_destroy(&api->events_new);
     pthread_mutex_destroy(&api->events_lock);
     pthread_cond_destroy(&api->readers_free);

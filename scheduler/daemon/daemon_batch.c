@@ -229,8 +229,9 @@ void daemon_actions_handle(struct daemon *d)
 
 /* ---- the transaction ---- */
 
-static int task_put(struct store *store, const struct sched_task_row *row)
+static int task_put(struct store *store, const struct sched_task_row *row, int64_t now_unix_ns)
 {
+    bool over = row->state == TASK_DONE || row->state == TASK_DEAD || row->state == TASK_CANCELLED;
     struct store_task task = {
         .task = row->task,
         .video = row->video,
@@ -249,6 +250,7 @@ static int task_put(struct store *store, const struct sched_task_row *row)
         .token = row->token,
         .node = row->node,
         .granted_unix_ns = row->granted_unix_ns,
+        .finished_unix_ns = over ? now_unix_ns : 0,
         .lost_nodes = row->lost_nodes,
         .failure = row->failure,
     };
@@ -256,10 +258,10 @@ static int task_put(struct store *store, const struct sched_task_row *row)
     return store_put_task(store, &task);
 }
 
-static int action_put(struct store *store, const struct sched_action *action)
+static int action_put(struct store *store, const struct sched_action *action, int64_t now_unix_ns)
 {
     if (action->kind == SCHED_PUT_TASK)
-        return task_put(store, &action->task_row);
+        return task_put(store, &action->task_row, now_unix_ns);
     if (action->kind == SCHED_PUT_NODE) {
         const struct sched_node_row *row = &action->node_row;
         return store_put_node(store,
@@ -276,7 +278,7 @@ static int op_write(struct daemon *d, const struct daemon_op *op)
     struct store_video row;
     switch (op->kind) {
     case OP_ACTION:
-        return action_put(d->store, &d->batch.actions.items[op->action]);
+        return action_put(d->store, &d->batch.actions.items[op->action], d->batch.now_unix_ns);
     case OP_VIDEO:
         daemon_video_row(op->video, &row);
         return store_put_video(d->store, &row);

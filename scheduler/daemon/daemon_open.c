@@ -100,9 +100,32 @@ static int core_open(struct daemon *d, struct sl_failure *why)
     return code ? sl_fail(why, code, "not enough memory to start") : SL_OK;
 }
 
+/* As configured, else as installed (PREFIX/bin beside PREFIX/share), else beside the program as built. */
+static void web_choose(struct daemon *d)
+{
+    static const char *const places[] = {"../share/sluice/web", "web"};
+    if (d->config.daemon.web_dir[0])
+        return;
+    char program[CONFIG_PATH_BYTES / 2];
+    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (length <= 0)
+        return;
+    program[length] = '\0';
+    *strrchr(program, '/') = '\0';
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        char folder[CONFIG_PATH_BYTES];
+        snprintf(folder, sizeof folder, "%s/%s", program, places[i]);
+        if (access(folder, R_OK | X_OK) == 0) {
+            snprintf(d->config.daemon.web_dir, sizeof d->config.daemon.web_dir, "%s", folder);
+            return;
+        }
+    }
+}
+
 static int http_open(struct daemon *d, struct sl_failure *why)
 {
     const struct config_daemon *c = &d->config.daemon;
+    web_choose(d);
     struct api_config config = {
         .host = c->http_host,
         .port = c->http_port,
@@ -123,6 +146,7 @@ static int http_open(struct daemon *d, struct sl_failure *why)
         .store_url = d->store_url,
         .objects = d->objects,
         .upload_bytes_max = c->upload_bytes_max,
+        .web_dir = c->web_dir[0] ? c->web_dir : NULL,
         .backend =
             {
                 .arg = d,

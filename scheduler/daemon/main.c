@@ -170,6 +170,8 @@ int main(int argc, char **argv)
         return code;
 
     sl_log_open("sluiced");
+    if (sl_log_keep() != SL_OK)
+        sl_warn(NULL, "not enough memory to keep log lines; pages will show none");
     descriptors_raise();
     signal(SIGPIPE, SIG_IGN);
     sigset_t stops;

@@ -88,6 +88,8 @@ struct store_task {
     struct lease_token token;
     struct node_id node;
     int64_t granted_unix_ns;
+    /* Of a done, dead or cancelled task, for people: putting the same state again keeps the first. */
+    int64_t finished_unix_ns;
     struct node_id avoid[4];
     uint64_t lost_nodes;
     struct sl_failure failure;

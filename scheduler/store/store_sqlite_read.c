@@ -114,6 +114,7 @@ static void read_task(struct reader *r, struct store_task *out)
         out->avoid[i].v = read_number(r);
     out->lost_nodes = (uint64_t)read_number(r);
     read_failure(r, &out->failure);
+    out->finished_unix_ns = read_number(r);
 }
 
 static int damaged(struct store_sqlite *store, const char *what, int64_t id)

@@ -32,7 +32,7 @@
     "id, video, step, piece, wait_mask, codec, needs_codec, rank, cpu_millicores, " \
     "sessions, memory_bytes, vram_bytes, work_mpix, fetch_bytes, state, attempts, " \
     "losses, preroll, not_before_unix_ns, token, node, granted_unix_ns, avoid0, " \
-    "avoid1, avoid2, avoid3, lost_nodes, failure_code, failure_message"
+    "avoid1, avoid2, avoid3, lost_nodes, failure_code, failure_message, finished_unix_ns"
 
 #define TASK_SETS \
     "video = excluded.video, step = excluded.step, piece = excluded.piece, " \
@@ -48,11 +48,13 @@
     "avoid0 = excluded.avoid0, avoid1 = excluded.avoid1, avoid2 = excluded.avoid2, " \
     "avoid3 = excluded.avoid3, lost_nodes = excluded.lost_nodes, " \
     "failure_code = excluded.failure_code, " \
-    "failure_message = excluded.failure_message"
+    "failure_message = excluded.failure_message, " \
+    "finished_unix_ns = CASE WHEN tasks.finished_unix_ns <> 0 AND tasks.state = excluded.state" \
+    " THEN tasks.finished_unix_ns ELSE excluded.finished_unix_ns END"
 
 #define TASK_MARKS \
     "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, " \
-    "?, ?, ?"
+    "?, ?, ?, ?"
 
 static const char *const texts[SQL_COUNT] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",

@@ -113,6 +113,7 @@ int store_sqlite_put_task(struct store *base, const struct store_task *task)
         bind_number(&b, task->avoid[i].v);
     bind_number(&b, (int64_t)task->lost_nodes);
     bind_failure(&b, &task->failure);
+    bind_number(&b, task->finished_unix_ns);
     return store_sqlite_run(store, SQL_PUT_TASK, b.stmt);
 }
 

