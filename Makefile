@@ -1,7 +1,8 @@
 # sluice: GNU make, everything under build/. Targets for people:
 #
 #   make deps | deps-test | deps-browser | deps-bench   install with apt what is missing
-#   make all                                            the four programs
+#   make all                                            the four programs and the pages
+#   make web                                            the pages' player library (hls.js), with npm
 #   make demo [IN=file]                                 encode a sample (or your) video on a farm of one
 #   make test                                           every test; prints "N passed, N failed, N skipped"
 #   make test-san                                       the same unit tests under ASan+UBSan, then TSan
@@ -117,7 +118,7 @@ ALL_LDFLAGS := -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed $(SANFLAGS) $(L
 # ---- building --------------------------------------------------------------------------------------
 
 .PHONY: all
-all: $(PROGRAMS:%=$(B)/%)
+all: $(PROGRAMS:%=$(B)/%) $(B)/web/index.html
 
 srcs = $(filter-out $(1)/main.c,$(wildcard $(1)/*.c))
 objs = $(patsubst %.c,$(B)/obj/%.o,$(call srcs,$(1)))
@@ -133,6 +134,19 @@ $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
+
+# The pages as they are written, in the folder that sluiced serves; `make web` adds the player library.
+WEB := $(filter-out web/package%.json,$(wildcard web/*.html web/*.css web/*.js web/*.svg))
+$(B)/web/index.html: $(WEB)
+	@mkdir -p $(@D)
+	$(call say,WEB,$(@D))
+	$(Q)cp -p $(WEB) $(@D) && touch $@
+
+.PHONY: web
+web: $(B)/web/index.html $(B)/web/hls.min.js
+$(B)/web/hls.min.js: web/package.json web/package-lock.json web/.npmrc | $(B)/web/index.html
+	@tools/npm.sh web $(B)/npm-web
+	$(Q)cp $(B)/npm-web/node_modules/hls.js/dist/hls.min.js $@
 
 # The wire messages; protoc-c's output is compiled without our warnings.
 $(B)/gen/wire/sluice.pb-c.h: wire/sluice.proto
@@ -251,6 +265,6 @@ clean:
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(PROGRAMS:%=$(B)/%) $(DESTDIR)$(PREFIX)/bin
-	tools/install.sh "$(DESTDIR)" "$(PREFIX)"
+	tools/install.sh "$(DESTDIR)" "$(PREFIX)" $(B)/web
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)

@@ -1,14 +1,15 @@
 #!/bin/sh
-# What `make install` does after the programs are in place: tools/install.sh DESTDIR PREFIX
+# What `make install` does after the programs are in place: tools/install.sh DESTDIR PREFIX WEB
 # Units, user, folders and examples. Into the running system (DESTDIR empty) the user and folders are made
 # too; into a package's tree only files are laid down, and systemd's own tools do it on the target.
 set -eu
 cd "$(dirname "$0")/.."
 dest=$1
 prefix=$2
+web=$3
 
 install -d "$dest/etc/sluice/policies" "$dest$prefix/lib/systemd/system" "$dest$prefix/lib/sysusers.d" \
-    "$dest$prefix/lib/tmpfiles.d" "$dest$prefix/share/doc/sluice/examples"
+    "$dest$prefix/lib/tmpfiles.d" "$dest$prefix/share/doc/sluice/examples" "$dest$prefix/share/sluice/web"
 for unit in sluiced.service sluice-agent.service; do
     sed "s|@PREFIX@|$prefix|g" "dist/$unit" >"$dest$prefix/lib/systemd/system/$unit"
     chmod 644 "$dest$prefix/lib/systemd/system/$unit"
@@ -18,6 +19,12 @@ install -m 644 dist/sluice.tmpfiles "$dest$prefix/lib/tmpfiles.d/sluice.conf"
 install -m 644 README.md CHANGELOG.md LICENSE "$dest$prefix/share/doc/sluice"
 install -m 644 config/examples/*.yaml "$dest$prefix/share/doc/sluice/examples"
 install -m 644 config/policies/*.yaml "$dest$prefix/share/doc/sluice/examples"
+
+install -m 644 "$web"/* "$dest$prefix/share/sluice/web"
+if [ ! -e "$web/hls.min.js" ]; then
+    echo "the pages have no player library: run \`make web\` (it needs npm) and install again, else only browsers"
+    echo "that play HLS themselves can watch"
+fi
 
 # A configuration that is there stays as it is.
 if [ ! -e "$dest/etc/sluice/sluice.yaml" ]; then
