@@ -23,7 +23,9 @@ const char options_usage[] =
     "  --worker PATH   sluice-worker (the one beside this program)\n"
     "  --version, --help\n"
     "\n"
-    "Exit status: 0 left as asked; 2 bad usage; 5 refused by the daemon; 6 a fault here.\n"
+    "Exit status: 0 left as asked; 2 bad usage; 5 refused by the daemon; 6 a fault here. A daemon "
+    "that\n"
+    "cannot be reached may come yet: the agent goes on asking for it.\n"
     "The first SIGTERM or SIGINT hands running leases back, the second ends at once.\n";
 
 #define CPUS_MAX 4096

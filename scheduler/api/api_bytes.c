@@ -554,6 +554,18 @@ fail:
     return false;
 }
 
+/* What arrived is kept. Done before a refusal is told, so that the client may go on at once. */
+static void source_drop(struct api_request *request)
+{
+    struct source_put *put = request->state;
+    const struct api_backend *backend = &request->api->config.backend;
+    int64_t have;
+    if (put->upload)
+        backend->upload_close(&put->upload, false, NULL, &have, NULL);
+    free(put);
+    request->state = NULL;
+}
+
 static void source_data(struct api_request *request, const char *bytes, size_t length)
 {
     struct source_put *put = request->state;
@@ -568,9 +580,11 @@ static void source_data(struct api_request *request, const char *bytes, size_t l
         return;
     }
     if (put->end >= 0 && put->offset + (int64_t)length > put->end) {
+        int64_t end = put->end;
+        source_drop(request);
         api_reply_error(request, MHD_HTTP_UNPROCESSABLE_CONTENT, "source_changed", NULL,
                         "the body goes on beyond byte %lld, which Content-Range names as its last",
-                        (long long)put->end - 1);
+                        (long long)end - 1);
         return;
     }
     int code = backend->upload_write(put->upload, bytes, length, &why);
@@ -590,10 +604,12 @@ static void source_end(struct api_request *request)
     struct sl_failure why = {0};
     int64_t have = 0;
     if (put->end >= 0 && put->offset != put->end) {
+        int64_t offset = put->offset, end = put->end;
+        source_drop(request);
         api_reply_error(request, MHD_HTTP_UNPROCESSABLE_CONTENT, "source_changed", NULL,
                         "the body ended before byte %lld and Content-Range names %lld as its "
                         "last; GET this address for where to go on",
-                        (long long)put->offset, (long long)put->end - 1);
+                        (long long)offset, (long long)end - 1);
         return;
     }
     int code = backend->upload_close(&put->upload, finish, put->has_sha256 ? put->sha256 : NULL,
@@ -604,17 +620,6 @@ static void source_end(struct api_request *request)
         return;
     }
     api_reply_json(request, MHD_HTTP_OK, offset_json(put->video, have, finish));
-}
-
-static void source_drop(struct api_request *request)
-{
-    struct source_put *put = request->state;
-    const struct api_backend *backend = &request->api->config.backend;
-    int64_t have;
-    if (put->upload)
-        backend->upload_close(&put->upload, false, NULL, &have, NULL);
-    free(put);
-    request->state = NULL;
 }
 
 const struct api_stream api_upload_stream = {source_begin, source_data, source_end, source_drop};

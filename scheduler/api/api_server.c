@@ -239,7 +239,7 @@ static int listener_open(const struct api_config *config, int *out_fd, int *out_
                            "choose another port",
                            config->host, config->port);
         if (error == EADDRNOTAVAIL)
-            return sl_fail(why, SL_EINVAL,
+            return sl_fail(why, SL_EUNREACH, /* while a machine boots it may come yet */
                            "--http %s:%d: this machine does not have that address; see `ip "
                            "address`",
                            config->host, config->port);

@@ -14,6 +14,7 @@
 
 #define INGEST_BLOCK_BYTES ((size_t)1024 * 1024)
 #define INGEST_PATH_BYTES  (CONFIG_PATH_BYTES + 128)
+#define ARRIVED_TEXT       "the source has arrived whole and is never overwritten; submit another video"
 
 struct api_upload {
     struct api_upload *next;
@@ -79,6 +80,35 @@ static int folder_sync(const char *path)
     return SL_OK;
 }
 
+/* The length that an upload was announced with lies beside what has arrived, in digits; -1: not known. A
+ * lost one only means that the next piece's announcement is believed. */
+static void total_put(struct daemon *d, const char *video, int64_t total)
+{
+    char at[INGEST_PATH_BYTES];
+    if (source_path(d, video, "source.total", at, NULL) != SL_OK)
+        return;
+    FILE *file = total >= 0 ? fopen(at, "we") : NULL;
+    if (file) {
+        fprintf(file, "%" PRId64 "\n", total);
+        fclose(file);
+    } else {
+        unlink(at);
+    }
+}
+
+static int64_t total_get(struct daemon *d, const char *video)
+{
+    char at[INGEST_PATH_BYTES];
+    int64_t total = -1;
+    FILE *file = source_path(d, video, "source.total", at, NULL) == SL_OK ? fopen(at, "re") : NULL;
+    if (file) {
+        if (fscanf(file, "%" SCNd64, &total) != 1)
+            total = -1;
+        fclose(file);
+    }
+    return total;
+}
+
 /* From source.part, whole and checked, to source. */
 static int source_publish(struct daemon *d, const char *video, int fd, struct sl_failure *why)
 {
@@ -90,6 +120,7 @@ static int source_publish(struct daemon *d, const char *video, int fd, struct sl
         renameat2(AT_FDCWD, part, AT_FDCWD, path, RENAME_NOREPLACE) != 0)
         return sl_fail(why, sl_error_from_errno(errno), "%s cannot be made durable: %s", path,
                        strerror(errno));
+    total_put(d, video, -1);
     int code = folder_sync(path);
     if (code != SL_OK)
         return sl_fail(why, code, "%s cannot be made durable: %s", path, sl_error_text(code));
@@ -153,7 +184,7 @@ char *daemon_source_path_get(struct daemon *d, const char *video)
 
 void daemon_source_path_drop(struct daemon *d, const char *video)
 {
-    static const char *const names[] = {"source.path", "source.part"};
+    static const char *const names[] = {"source.path", "source.part", "source.total"};
     char at[INGEST_PATH_BYTES];
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (source_path(d, video, names[i], at, NULL) == SL_OK)
@@ -412,10 +443,36 @@ static int part_open(struct api_upload *upload, int64_t offset, int64_t *have,
                        "%" PRId64 " bytes of the source have arrived; go on from there",
                        (int64_t)st.st_size);
     }
+    int64_t announced = offset > 0 ? total_get(d, upload->text) : -1;
+    if (announced >= 0 && upload->total >= 0 && announced != upload->total) {
+        *have = st.st_size;
+        return sl_fail(why, SL_ECONFLICT,
+                       "the upload began as one of %" PRId64 " bytes, and this piece is of one of "
+                       "%" PRId64 "; send the whole again, without Content-Range",
+                       announced, upload->total);
+    }
+    if (announced < 0)
+        total_put(d, upload->text, upload->total);
     upload->have = offset;
     if (offset == 0)
         upload->hash = objects_hash_open();
     return SL_OK;
+}
+
+/* A source that is whole and of which its video does not know: the answer to its upload never came. Told now.
+ * SL_ENOENT: there is none. */
+static int orphan_adopt(struct daemon *d, struct video_id video, const char *text, int64_t *bytes,
+                        struct sl_failure *why)
+{
+    uint8_t sha256[SHA256_BYTES];
+    bool arrived = false;
+    int64_t have = 0;
+    if (daemon_original_find(d, text, bytes) != SL_OK)
+        return SL_ENOENT;
+    int code = original_take(d, text, bytes, sha256, why);
+    return code == SL_OK
+               ? source_ask(d, CALL_SOURCE_ARRIVED, video, *bytes, sha256, &arrived, &have, why)
+               : code;
 }
 
 int daemon_upload_open(void *arg, struct video_id video, int64_t offset, int64_t total,
@@ -427,9 +484,7 @@ int daemon_upload_open(void *arg, struct video_id video, int64_t offset, int64_t
     if (code != SL_OK)
         return code;
     if (arrived)
-        return sl_fail(
-            why, SL_ECONFLICT,
-            "the source has arrived whole and is never overwritten; submit another video");
+        return sl_fail(why, SL_ECONFLICT, ARRIVED_TEXT);
     struct api_upload *upload = calloc(1, sizeof *upload);
     if (!upload)
         return sl_fail(why, SL_ENOMEM, "not enough memory; try again");
@@ -442,7 +497,11 @@ int daemon_upload_open(void *arg, struct video_id video, int64_t offset, int64_t
         free(upload);
         return sl_fail(why, SL_EBUSY, "another upload of this source is under way");
     }
-    code = part_open(upload, offset, have, why);
+    code = orphan_adopt(d, video, upload->text, have, why);
+    if (code == SL_OK)
+        code = sl_fail(why, SL_ECONFLICT, ARRIVED_TEXT);
+    else if (code == SL_ENOENT)
+        code = part_open(upload, offset, have, why);
     if (code != SL_OK) {
         upload_free(&upload);
         return code;
@@ -494,6 +553,7 @@ static int upload_finish(struct api_upload *upload, const uint8_t *sha256, struc
     if (sha256 && memcmp(sha256, found, SHA256_BYTES) != 0) {
         if (source_path(d, upload->text, "source.part", path, why) == SL_OK)
             unlink(path);
+        total_put(d, upload->text, -1);
         return sl_fail(why, SL_ECHANGED,
                        "what arrived does not have the SHA-256 that was announced; send it again");
     }
@@ -535,6 +595,16 @@ int daemon_upload_offset(void *arg, struct video_id video, int64_t *have, bool *
     if (code != SL_OK && code != SL_ECONFLICT)
         return code;
     video_id_format(video, text);
+    /* An upload that just ends tells the video itself. */
+    struct api_upload entry = {.daemon = d, .video = video};
+    if (!arrived && code == SL_OK && daemon_original_find(d, text, &bytes) == SL_OK &&
+        uploads_enter(d, &entry)) {
+        code = orphan_adopt(d, video, text, &bytes, why);
+        uploads_leave(d, &entry);
+        arrived = code == SL_OK;
+        if (code != SL_OK && code != SL_ENOENT)
+            return code;
+    }
     if (arrived) {
         if (daemon_original_find(d, text, &bytes) != SL_OK)
             bytes = 0;

@@ -164,7 +164,9 @@ static bool held_take(struct daemon *d, struct daemon_sync *sync, int32_t i, str
     const struct sync_held *held = &sync->request.held[i];
     struct sched_task_row row;
     if (sched_task_find(d->sched, held->task, &row) != SL_OK) {
-        verdict_add(sync, held->token, verdict_of_unknown(d, held));
+        enum verdict_kind kind = verdict_of_unknown(d, held);
+        d->metrics.stale += kind == VERDICT_STALE;
+        verdict_add(sync, held->token, kind);
         return false;
     }
     *out = (struct sched_held){held->token, held->task, held->state, held->failure};

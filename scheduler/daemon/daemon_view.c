@@ -475,7 +475,7 @@ static void metrics_fill(struct daemon *d, struct api_call *call)
     m->completions = totals.completions;
     m->failures = totals.failures;
     m->lapses = totals.lapses;
-    m->stale = totals.stale;
+    m->stale += totals.stale; /* the shell says it of videos that have left the core */
     m->syncs_refused = atomic_load(&d->syncs_refused);
     m->inbox_refused = atomic_load(&d->inbox_refused);
     sched_nodes_walk(d->sched, node_state_count, m);

@@ -28,8 +28,11 @@ static const char usage[] =
     "DIR\n"
     "  --version, --help\n"
     "\n"
-    "Addresses other than loopback need farm.secret_file in the configuration.\n"
-    "Exit: 0 stopped by a signal, 2 wrong usage, 5 refused, 6 failed.\n";
+    "Addresses other than loopback need farm.secret_file or daemon.api.tokens in the "
+    "configuration.\n"
+    "Exit: 0 stopped by a signal, 2 a mistake in options or configuration, 5 refused (a port or "
+    "folder that\n"
+    "another has, a file that may not be read), 6 failed.\n";
 
 struct args {
     const char *data;
@@ -136,7 +139,23 @@ static int config_load(const char *path, struct config *config)
     }
     sl_buf_fini(&file);
     sl_buf_fini(&lines);
-    return code == SL_OK ? 0 : EXIT_FAILED;
+    return code == SL_OK ? 0 : EXIT_USAGE;
+}
+
+/* What a person can put right in the command or the configuration is no fault of the daemon. */
+static int exit_of(int code)
+{
+    switch (code) {
+    case SL_EINVAL:
+    case SL_ENOENT:
+        return EXIT_USAGE;
+    case SL_EVERSION:
+    case SL_EACCES:
+    case SL_EBUSY:
+        return EXIT_REFUSED;
+    default:
+        return EXIT_FAILED;
+    }
 }
 
 /* A farm has a descriptor per agent and per HTTP connection; the default of 1,024 is soon used up. */
@@ -186,7 +205,7 @@ int main(int argc, char **argv)
     code = daemon_open(&options, &daemon, &why);
     if (code != SL_OK) {
         fprintf(stderr, "sluiced: %s\n", why.message);
-        return code == SL_EACCES ? EXIT_REFUSED : EXIT_FAILED;
+        return exit_of(code);
     }
     sl_info(NULL, "ready: http://%s:%d, agents at %s (port %d), data in %s", config->http_host,
             daemon_http_port(daemon), config->wire_url, daemon_wire_port(daemon), args.data);

@@ -100,6 +100,22 @@ static void test_media_is_served_with_ranges(void **state)
     assert_true(reply_has_header(&reply, "Content-Length: 10"));
     assert_true(reply_has_header(&reply, "Content-Type: video/iso.segment"));
     assert_true(reply_has_header(&reply, "immutable"));
+    char etag[64], same[96];
+    const char *tag = strcasestr((char *)reply.headers.data, "\nETag: ");
+    assert_non_null(tag);
+    snprintf(etag, sizeof etag, "%.*s", (int)strcspn(tag + 7, "\r"), tag + 7);
+    reply_free(&reply);
+    /* Who has it gets no bytes; who has something else gets all of them, whatever the range. */
+    snprintf(same, sizeof same, "If-None-Match: \"x\", W/%s", etag);
+    range_check(w, same, 304, "", etag);
+    snprintf(same, sizeof same, "If-Range: %s", etag);
+    const char *ranged[] = {"Range: bytes=2-4", same, NULL};
+    farm_http(&w->farm, "GET", w->path, ranged, NULL, 0, &reply);
+    assert_int_equal(reply.status, 206);
+    reply_free(&reply);
+    ranged[1] = "If-Range: \"other\"";
+    farm_http(&w->farm, "GET", w->path, ranged, NULL, 0, &reply);
+    assert_int_equal(reply.status, 200);
     reply_free(&reply);
     farm_http(&w->farm, "OPTIONS", w->path, NULL, NULL, 0, &reply);
     assert_int_equal(reply.status, 204);
@@ -127,8 +143,18 @@ static void test_media_types_and_places(void **state)
         snprintf(header, sizeof header, "Content-Type: %s", types[i].type);
         assert_true(reply_has_header(&reply, header));
         assert_true(reply_has_header(&reply, "Cache-Control: no-cache"));
+        assert_true(reply_has_header(&reply, "ETag: \""));
         reply_free(&reply);
     }
+    /* A manifest made anew has another tag. */
+    const char *tagged[] = {"If-None-Match: \"2d711642b726b04401627ca9fbac32f5\"", NULL};
+    farm_http(&w->farm, "GET", "/media/x/master.m3u8", tagged, NULL, 0, &reply);
+    assert_int_equal(reply.status, 304); /* the SHA-256 of "x" */
+    reply_free(&reply);
+    objects_put_bytes(w->farm.objects, NULL, types[0].key, "y", 1, true, NULL);
+    farm_http(&w->farm, "GET", "/media/x/master.m3u8", tagged, NULL, 0, &reply);
+    assert_int_equal(reply.status, 200);
+    reply_free(&reply);
     /* Nothing outside published/ can be reached. */
     static const char *const outside[] = {
         "/media/../sluice.db",
@@ -182,7 +208,8 @@ static void test_objects_are_put_once_by_their_lease(void **state)
     objects_token_key(held->output_prefix, "h264/240p/000008.m4s", held->token.v, key, sizeof key);
     snprintf(path, sizeof path, "/objects/%s", key);
     farm_http(&w->farm, "PUT", path, headers, "wrong", 5, &reply);
-    assert_true(reply.status >= 400);
+    assert_int_equal(reply.status, 422);
+    assert_non_null(strstr((char *)reply.body.data, "X-Sluice-Sha256"));
     reply_free(&reply);
     int64_t bytes;
     assert_int_equal(objects_size(w->farm.objects, NULL, key, &bytes, NULL), SL_ENOENT);
@@ -381,6 +408,70 @@ static void test_upload_goes_on_where_it_stopped_and_over_a_restart(void **state
     free(bytes);
 }
 
+/* A piece without Content-Length: its length is only known at its end. */
+static void chunked_put(struct world *w, const char *range, const char *body, long status,
+                        const char *says)
+{
+    struct reply reply;
+    const char *headers[] = {range, "Transfer-Encoding: chunked", NULL};
+    farm_http(&w->farm, "PUT", w->path, headers, body, strlen(body), &reply);
+    if (reply.status != status || !strstr((char *)reply.body.data, says))
+        fail_msg("%s: %ld %s", range, reply.status, (char *)reply.body.data);
+    reply_free(&reply);
+}
+
+static void test_pieces_are_what_their_content_range_says(void **state)
+{
+    struct world *w = *state;
+    bool complete;
+    upload_begin(w);
+    chunked_put(w, "Content-Range: bytes 0-3/10", "0123456", 422, "beyond byte 3");
+    assert_int_equal(offset_of(w, &complete), 0);
+    chunked_put(w, "Content-Range: bytes 0-3/10", "01", 422, "names 3 as its last");
+    assert_int_equal(offset_of(w, &complete), 2);
+    chunked_put(w, "Content-Range: bytes 2-3/10", "23", 200, "\"offset\":4");
+    /* Of another whole than the one it began as; over a restart as well. */
+    farm_stop(&w->farm);
+    farm_start(&w->farm);
+    piece_put(w, "0123456789ab", 4, 9, 12, 409);
+    piece_put(w, "01234", 4, 4, 5, 409);
+    assert_int_equal(offset_of(w, &complete), 4);
+    piece_put(w, "0123456789", 4, 9, 10, 200);
+    assert_int_equal(offset_of(w, &complete), 10);
+    assert_true(complete);
+    original_check(w, "0123456789", 10);
+    char path[160];
+    snprintf(path, sizeof path, "%s/originals/%s/source.total", w->farm.data, w->video);
+    assert_int_not_equal(access(path, F_OK), 0);
+}
+
+/* As when the daemon had no time to take note of it: the file is there, the video does not know. */
+static void orphan_make(struct world *w)
+{
+    char path[160];
+    upload_begin(w);
+    farm_error(&w->farm, "PUT", w->path, "", 400, "invalid", "empty"); /* makes the folder */
+    snprintf(path, sizeof path, "%s/originals/%s/source", w->farm.data, w->video);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs("the source", file);
+    fclose(file);
+}
+
+static void test_a_source_that_nobody_was_told_of_is_found(void **state)
+{
+    struct world *w = *state;
+    bool complete;
+    orphan_make(w);
+    farm_error(&w->farm, "PUT", w->path, "the source", 409, "conflict", "arrived whole");
+    farm_status_wait(&w->farm, w->video, "probing");
+    orphan_make(w);
+    assert_int_equal(offset_of(w, &complete), 10);
+    assert_true(complete);
+    farm_status_wait(&w->farm, w->video, "probing");
+    original_check(w, "the source", 10);
+}
+
 static void test_upload_that_breaks_off_keeps_what_arrived(void **state)
 {
     struct world *w = *state;
@@ -454,6 +545,8 @@ int main(void)
         WORLD(test_leases_of_remote_agents_delete_their_outputs),
         WORLD(test_upload_in_one_piece_starts_the_video),
         WORLD(test_upload_goes_on_where_it_stopped_and_over_a_restart),
+        WORLD(test_pieces_are_what_their_content_range_says),
+        WORLD(test_a_source_that_nobody_was_told_of_is_found),
         WORLD(test_upload_that_breaks_off_keeps_what_arrived),
         WORLD(test_upload_over_the_limit_is_refused),
     };

@@ -344,6 +344,25 @@ static void test_garbage_and_other_versions_are_refused(void **state)
     assert_int_equal(agent_sync(&w->agent, false), SL_OK);
 }
 
+static void test_tokens_of_finished_videos_count_as_stale(void **state)
+{
+    struct world *w = *state;
+    struct reply reply;
+    farm_submit(&w->farm, w->video);
+    struct agent_held late = *agent_wait(&w->agent, STEP_PROBE);
+    agent_run(&w->agent, w->video, "ready");
+    assert_int_equal(w->agent.held_count, 0);
+    /* Its video has left the core, and the agent still runs it, as after a long pause. */
+    late.state = HELD_RUNNING;
+    late.job = late.report = (struct sl_buf){0};
+    w->agent.held[0] = late;
+    w->agent.held_count = 1;
+    assert_int_equal(agent_sync(&w->agent, false), SL_OK);
+    farm_http(&w->farm, "GET", "/metrics", NULL, NULL, 0, &reply);
+    assert_non_null(strstr((char *)reply.body.data, "\nsluice_stale_total 1\n"));
+    reply_free(&reply);
+}
+
 static void test_cancel_makes_tokens_stale_and_retry_goes_on(void **state)
 {
     struct world *w = *state;
@@ -530,6 +549,7 @@ int main(void)
         cmocka_unit_test(test_parked_sync_is_woken_long_before_its_time),
         WORLD(test_second_live_node_of_one_identity_is_refused),
         WORLD(test_garbage_and_other_versions_are_refused),
+        WORLD(test_tokens_of_finished_videos_count_as_stale),
         WORLD(test_cancel_makes_tokens_stale_and_retry_goes_on),
         WORLD(test_delete_removes_objects_and_keeps_the_original),
         WORLD(test_retry_of_a_ready_video_makes_a_new_version),

@@ -336,7 +336,7 @@ static void test_second_daemon_on_the_data_is_refused(void **state)
     farm_spawn(&farm);
     const char *args[] = {"--data", farm.data,           "--http", "127.0.0.1:0",
                           "--wire", "tcp://127.0.0.1:0", NULL};
-    assert_int_equal(farm_run(args, errors, sizeof errors), 6);
+    assert_int_equal(farm_run(args, errors, sizeof errors), 5);
     assert_non_null(strstr(errors, "another"));
     assert_non_null(strstr(errors, farm.data));
     /* The first one is not disturbed. */
@@ -367,16 +367,16 @@ static void test_start_that_fails_says_what_to_do(void **state)
         {{"--data", data, "--frobnicate", NULL}, 2, "--help"},
         {{"--data", data, "extra", NULL}, 2, "extra"},
         {{"--data", data, "--http", "here", NULL}, 2, "ADDR:PORT"},
-        {{"--data", data, "--config", config, NULL}, 6, "bad.yaml:2:3"},
-        {{"--data", data, "--config", "/no/such.yaml", NULL}, 6, "/no/such.yaml"},
-        {{"--data", data, "--http", http, NULL}, 6, "taken"},
-        {{"--data", data, "--http", "127.0.0.1:0", "--wire", wire, NULL}, 6, "taken"},
+        {{"--data", data, "--config", config, NULL}, 2, "bad.yaml:2:3"},
+        {{"--data", data, "--config", "/no/such.yaml", NULL}, 2, "/no/such.yaml"},
+        {{"--data", data, "--http", http, NULL}, 5, "taken"},
+        {{"--data", data, "--http", "127.0.0.1:0", "--wire", wire, NULL}, 5, "taken"},
         {{"--data", data, "--http", "0.0.0.0:0", NULL}, 5, "farm.secret_file"},
         {{"--data", data, "--http", "127.0.0.1:0", "--wire", "tcp://0.0.0.0:0", NULL}, 5, "secret"},
         {{"--data", data, "--http", "192.0.2.1:0", NULL}, 5, "farm.secret_file"},
-        {{"--data", data, "--store", "ftp://somewhere", NULL}, 6, "file:///FOLDER"},
-        {{"--data", farm.source, NULL}, 6, "folder"},
-        {{"--data", "/proc/no/such", NULL}, 6, "/proc/no/such"},
+        {{"--data", data, "--store", "ftp://somewhere", NULL}, 2, "file:///FOLDER"},
+        {{"--data", farm.source, NULL}, 2, "folder"},
+        {{"--data", "/proc/no/such", NULL}, 2, "/proc/no/such"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         int code = farm_run(cases[i].args, errors, sizeof errors);
