@@ -13,7 +13,7 @@
 #include "config/config.h"
 #include "model/task_types.h"
 
-/* A file that can be a video: regular, readable, not empty. The descriptor is the caller's. */
+/* A file that can be a video: regular, readable. An empty one is for the probe to refuse, like any other. The descriptor is the caller's. */
 static int source_open(struct cli *cli, const char *name, int *out_fd, int64_t *out_bytes)
 {
     struct stat info;
@@ -30,8 +30,6 @@ static int source_open(struct cli *cli, const char *name, int *out_fd, int64_t *
                         S_ISDIR(info.st_mode)    ? "a folder"
                         : S_ISFIFO(info.st_mode) ? "a pipe"
                                                  : "a device or socket");
-    if (info.st_size == 0)
-        return cli_fail(cli, CLI_USAGE, "invalid", "%s is empty: there is nothing to encode", name);
     int fd = open(name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0)
         return cli_fail(cli, CLI_USAGE, "refused", "cannot read %s: %s", name, strerror(errno));
@@ -127,6 +125,9 @@ static int source_give(struct cli *cli, const char *file, int fd, int64_t bytes,
         cli_reply_fini(reply);
         json_object_del(send, "path");
     }
+    if (bytes == 0) /* there is nothing that could be uploaded */
+        return cli_fail(cli, CLI_FAILED, "unreadable", "%s is empty: there is nothing to encode",
+                        file);
     json_object_set_new(send, "name", name_json(file));
     if (cli_http_post(cli, "/api/v1/videos", send, reply) != CLI_OK)
         return cli_reply_fail(cli, reply);

@@ -132,12 +132,17 @@ int media_codec_find(const AVCodecParameters *par, const AVCodec **out, struct s
     char tag[AV_FOURCC_MAX_STRING_SIZE];
     av_fourcc_make_string(tag, par->codec_tag);
     const char *kind = av_get_media_type_string(par->codec_type);
+    const char *send = par->codec_type == AVMEDIA_TYPE_AUDIO ? "AAC, Opus, MP3, FLAC or PCM"
+                                                             : "H.264, H.265, VP9 or AV1";
+    kind = kind ? kind : "unknown";
+    if (par->codec_id == AV_CODEC_ID_NONE)
+        return sl_fail(why, SL_EUNSUPPORTED,
+                       "there is no decoder for the %s codec with the tag '%s': send %s", kind, tag,
+                       send);
     return sl_fail(why, SL_EUNSUPPORTED,
                    codec ? "the %s codec '%s' (tag '%s') is not one that is opened here: send %s"
                          : "there is no decoder for the %s codec '%s' (tag '%s'): send %s",
-                   kind ? kind : "unknown", avcodec_get_name(par->codec_id), tag,
-                   par->codec_type == AVMEDIA_TYPE_AUDIO ? "AAC, Opus, MP3, FLAC or PCM"
-                                                         : "H.264, H.265, VP9 or AV1");
+                   kind, avcodec_get_name(par->codec_id), tag, send);
 }
 
 static char names[4096];

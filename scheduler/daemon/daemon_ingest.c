@@ -220,8 +220,6 @@ static int regular_open(struct daemon *d, const char *path, int *out_fd, struct 
                        S_ISDIR(st->st_mode)    ? "a folder"
                        : S_ISFIFO(st->st_mode) ? "a FIFO"
                                                : "a device");
-    else if (st->st_size == 0)
-        code = sl_fail(why, SL_EUNSUPPORTED, "%.150s is empty", path);
     else if (max > 0 && st->st_size > max)
         code = sl_fail(why, SL_ETOOBIG,
                        "%.150s has %" PRId64 " bytes; daemon.upload_max allows %" PRId64, path,
