@@ -43,7 +43,7 @@ AV := libavformat libavcodec libswresample libswscale libavutil
 
 PROGRAMS := sluiced sluice-agent sluice-worker sluice
 sluiced_MAIN := scheduler/daemon
-sluiced_USES := scheduler/daemon scheduler/api scheduler/core scheduler/plan scheduler/store wire objects config model base
+sluiced_USES := scheduler/daemon scheduler/api scheduler/core scheduler/plan scheduler/store wire objects config package model base
 sluiced_PKGS := libprotobuf-c sqlite3 libmicrohttpd libcurl jansson yaml-0.1 libcrypto
 sluiced_LIBS := -lnng
 

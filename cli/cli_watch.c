@@ -155,6 +155,7 @@ struct watch {
     char *last_document; /* --json */
     char last_lines[STAGE_COUNT][96];
     char last_status[32];
+    char last_playable[CLI_DURATION_BYTES];
     bool said_waiting;
 };
 
@@ -192,6 +193,18 @@ static void lines_show(struct watch *watch, const json_t *status)
         sl_buf_printf(&out, "%s: ", stages[i]);
         cli_term_text(&watch->cli->out, &out, note, -1);
         sl_buf_text(&out, "\n");
+    }
+    double seconds = cli_json_real(status, "playable_seconds");
+    char playable[CLI_DURATION_BYTES];
+    cli_view_duration(seconds, playable);
+    if (seconds > 0 && !status_is_final(word) && strcmp(playable, watch->last_playable) != 0) {
+        /* Where it plays is said once. */
+        const char *hls = cli_json_text(json_object_get(status, "manifests"), "hls");
+        sl_buf_printf(&out, "playable: %s%s", playable, watch->last_playable[0] ? "" : " at ");
+        if (!watch->last_playable[0])
+            cli_term_text(&watch->cli->out, &out, hls, -1);
+        sl_buf_text(&out, "\n");
+        memcpy(watch->last_playable, playable, sizeof playable);
     }
     if (strcmp(word, watch->last_status) != 0) {
         snprintf(watch->last_status, sizeof watch->last_status, "%s", word);

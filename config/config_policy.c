@@ -258,6 +258,7 @@ static void read_policy(const struct config_reader *reader, const struct config_
     int32_t check = CHECK_SAMPLE;
     config_read_choice(reader, config_map_find(root, "check"), check_words, &check);
     policy->check = (enum check_amount)check;
+    policy->opening_ns = policy->gop_ns;
     read_codecs(reader, config_map_find(root, "codecs"), policy);
     read_audio(reader, config_map_find(root, "audio"), policy);
 }

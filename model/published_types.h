@@ -30,6 +30,8 @@ struct published_rendition {
     int32_t channels;
     int32_t sample_rate_hz;
     int32_t maxrate_kbps; /* as planned; measured rates come from the segments */
+    int64_t
+        declared_bps; /* the peak while most segments are not there to be measured; 0: they are */
     int32_t timescale;
     char init_key[JOB_NAME_BYTES];
     int64_t init_bytes;

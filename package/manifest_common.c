@@ -86,6 +86,17 @@ int64_t manifest_longest_us(const struct published_rendition *rendition)
     return longest;
 }
 
+int64_t manifest_target_s(const struct published_set *set)
+{
+    int64_t longest_us = 0;
+    for (int32_t i = 0; i < set->rendition_count; i++) {
+        int64_t us = manifest_longest_us(&set->renditions[i]);
+        longest_us = us > longest_us ? us : longest_us;
+    }
+    int64_t target = (longest_us + 500000) / 1000000;
+    return target > 0 ? target : 1;
+}
+
 static bool is_plain(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
@@ -136,6 +147,12 @@ const char *manifest_language(const char *iso639_2)
 void manifest_bandwidth(const struct published_rendition *rendition, int64_t *peak_bps,
                         int64_t *average_bps)
 {
+    if (rendition->declared_bps > 0) {
+        *peak_bps = rendition->declared_bps;
+        *average_bps = rendition->maxrate_kbps > 0 ? INT64_C(1000) * rendition->maxrate_kbps
+                                                   : rendition->declared_bps;
+        return;
+    }
     int64_t target_us = manifest_longest_us(rendition);
     int64_t bytes = 0, us = 0, peak = 0;
     for (int32_t i = 0; i < rendition->segment_count; i++) {

@@ -1,4 +1,5 @@
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/time.h"
@@ -20,31 +21,78 @@ static int done(const struct sl_buf *out, struct sl_failure *why)
     return out->failed ? sl_fail(why, SL_ENOMEM, "no memory for a playlist") : SL_OK;
 }
 
-int manifest_hls_media(const struct published_set *set, int32_t rendition, const char *key,
-                       struct sl_buf *out, struct sl_failure *why)
+static void head_put(struct sl_buf *out, const struct published_rendition *r, const char *key,
+                     const char *type, int64_t target_s)
+{
+    sl_buf_printf(out,
+                  "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:%" PRId64
+                  "\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:%s\n"
+                  "#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-MAP:URI=\"",
+                  target_s, type);
+    manifest_uri_put(out, key, r->init_key);
+    sl_buf_text(out, "\"\n");
+}
+
+void manifest_hls_head(const struct published_rendition *rendition, const char *key,
+                       int64_t target_s, struct sl_buf *out)
+{
+    /* Players join a growing playlist near its end unless they are told where to start. */
+    head_put(out, rendition, key, "EVENT\n#EXT-X-START:TIME-OFFSET=0", target_s);
+}
+
+void manifest_hls_lines(const struct published_rendition *rendition, const char *key,
+                        struct sl_buf *out)
+{
+    for (int32_t i = 0; i < rendition->segment_count; i++) {
+        int64_t us = manifest_duration_us(rendition, i);
+        sl_buf_printf(out, "#EXTINF:%" PRId64 ".%06" PRId64 ",\n", us / US_PER_S, us % US_PER_S);
+        manifest_uri_put(out, key, rendition->segments[i].key);
+        sl_buf_text(out, "\n");
+    }
+}
+
+int manifest_hls_event_key(const struct published_rendition *rendition, char out[JOB_NAME_BYTES])
+{
+    const char *slash = strrchr(rendition->segments[0].key, '/');
+    int folder = slash ? (int)(slash + 1 - rendition->segments[0].key) : 0;
+    int n = snprintf(out, JOB_NAME_BYTES, "%.*splaylist.m3u8", folder, rendition->segments[0].key);
+    return n < JOB_NAME_BYTES ? SL_OK : SL_ELIMIT;
+}
+
+static int playlist_check(const struct published_set *set, int32_t rendition,
+                          struct sl_failure *why)
 {
     int rc = manifest_set_check(set, why);
     if (rc < 0)
         return rc;
     if (rendition < 0 || rendition >= set->rendition_count)
         return sl_fail(why, SL_EINVAL, "video %s has no rendition %d", set->video, rendition);
+    return SL_OK;
+}
+
+int manifest_hls_media(const struct published_set *set, int32_t rendition, const char *key,
+                       struct sl_buf *out, struct sl_failure *why)
+{
+    int rc = playlist_check(set, rendition, why);
+    if (rc < 0)
+        return rc;
     const struct published_rendition *r = &set->renditions[rendition];
-    /* Every EXTINF, rounded to whole seconds, must be at most this (RFC 8216, 4.3.3.1). */
-    int64_t target = (manifest_longest_us(r) + US_PER_S / 2) / US_PER_S;
-    sl_buf_printf(out,
-                  "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:%" PRId64
-                  "\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n"
-                  "#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-MAP:URI=\"",
-                  target > 0 ? target : 1);
-    manifest_uri_put(out, key, r->init_key);
-    sl_buf_text(out, "\"\n");
-    for (int32_t i = 0; i < r->segment_count; i++) {
-        int64_t us = manifest_duration_us(r, i);
-        sl_buf_printf(out, "#EXTINF:%" PRId64 ".%06" PRId64 ",\n", us / US_PER_S, us % US_PER_S);
-        manifest_uri_put(out, key, r->segments[i].key);
-        sl_buf_text(out, "\n");
-    }
-    sl_buf_text(out, "#EXT-X-ENDLIST\n");
+    head_put(out, r, key, "VOD", manifest_target_s(set));
+    manifest_hls_lines(r, key, out);
+    sl_buf_text(out, MANIFEST_HLS_END);
+    return done(out, why);
+}
+
+int manifest_hls_event(const struct published_set *set, int32_t rendition, const char *key,
+                       struct sl_buf *out, struct sl_failure *why)
+{
+    int rc = playlist_check(set, rendition, why);
+    if (rc < 0)
+        return rc;
+    const struct published_rendition *r = &set->renditions[rendition];
+    manifest_hls_head(r, key, manifest_target_s(set), out);
+    manifest_hls_lines(r, key, out);
+    sl_buf_text(out, MANIFEST_HLS_END);
     return done(out, why);
 }
 

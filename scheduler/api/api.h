@@ -65,7 +65,15 @@ void api_stop(struct api **api);
 bool api_host_is_loopback(const char *host);
 
 /* To everyone who follows /api/v1/events. */
-void api_event_video(struct api *api, struct video_id video, enum video_status status);
+void api_event_video(struct api *api, struct video_id video, enum video_status status,
+                     double playable_seconds);
 void api_event_node(struct api *api, const char *uuid, enum node_state state);
+
+/* Playlists served below /media/<video>/<version>/ while the video is not ready: text is added to the one of that name,
+ * and seen by whoever asks next. Those that grow get their end while `ended`. */
+void api_live_append(struct api *api, struct video_id video, int32_t version, const char *name,
+                     bool grows, const char *bytes, size_t length);
+void api_live_end(struct api *api, struct video_id video, bool ended);
+void api_live_drop(struct api *api, struct video_id video);
 
 #endif

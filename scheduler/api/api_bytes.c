@@ -227,8 +227,36 @@ static const char *media_type(const char *key)
     return "application/octet-stream";
 }
 
+/* While a video is encoded its playlists come from memory; once it is ready they are objects of the same names. */
+static bool live_send(struct api_request *request)
+{
+    struct sl_buf text = {0};
+    struct MHD_Response *response = NULL;
+    char etag[API_ETAG_BYTES];
+    int status = MHD_HTTP_OK;
+    if (!api_live_read(request->api, request->params[0], &text))
+        return false;
+    if (!text.failed) {
+        api_etag_make(text.data, text.length, etag);
+        if (api_etag_named(api_header(request, "If-None-Match"), etag)) {
+            status = MHD_HTTP_NOT_MODIFIED;
+            text.length = 0;
+        }
+        response = MHD_create_response_from_buffer(text.length, text.data, MHD_RESPMEM_MUST_COPY);
+    }
+    sl_buf_fini(&text);
+    if (response) {
+        MHD_add_response_header(response, "Content-Type", media_type(request->params[0]));
+        object_headers(response, "", etag, true);
+    }
+    api_reply(request, status, response);
+    return true;
+}
+
 void api_media_get(struct api_request *request)
 {
+    if (live_send(request))
+        return;
     char key[OBJECT_KEY_BYTES];
     int length = snprintf(key, sizeof key, "published/%s", request->params[0]);
     if (length < 0 || (size_t)length >= sizeof key || !objects_key_valid(key)) {

@@ -107,6 +107,7 @@ struct api_video {
     struct api_rendition *renditions;
     int32_t rendition_count;
     const char *published_key; /* of the version that plays, or NULL */
+    const char *live_key;      /* of the one that plays while it is made, or NULL */
     struct sl_failure failure;
     enum step failure_step;
 };

@@ -29,11 +29,12 @@ static void event_post(struct api *api, const char *kind, const char *data)
     pthread_mutex_unlock(&api->events_lock);
 }
 
-void api_event_video(struct api *api, struct video_id video, enum video_status status)
+void api_event_video(struct api *api, struct video_id video, enum video_status status,
+                     double playable_seconds)
 {
-    char data[96], id[VIDEO_ID_TEXT_BYTES];
-    snprintf(data, sizeof data, "{\"video_id\":\"%s\",\"status\":\"%s\"}",
-             video_id_format(video, id), video_status_word(status));
+    char data[128], id[VIDEO_ID_TEXT_BYTES];
+    snprintf(data, sizeof data, "{\"video_id\":\"%s\",\"status\":\"%s\",\"playable_seconds\":%.3f}",
+             video_id_format(video, id), video_status_word(status), playable_seconds);
     event_post(api, "video", data);
 }
 

@@ -28,6 +28,7 @@
 #define API_EVENTS_MAX    1024 /* remembered for those who reconnect */
 #define API_EVENT_BYTES   256
 #define API_DISCARD_BYTES (8 * 1024 * 1024) /* of a refused body, read so that the reply arrives */
+#define API_LIVE_BUCKETS  4096
 
 struct api_event {
     uint64_t id;
@@ -67,6 +68,9 @@ struct api {
     struct api_event events[API_EVENTS_MAX]; /* ring: id % API_EVENTS_MAX */
     uint64_t event_first;
     uint64_t event_next;
+
+    pthread_mutex_t live_lock;
+    struct api_live *live[API_LIVE_BUCKETS]; /* by video */
 };
 
 struct api_request;
@@ -226,6 +230,10 @@ void api_object_delete(struct api_request *request);
 /* What of the folder is served, read into memory: nothing that a request says can name a file. */
 int api_pages_open(const char *folder, struct api_pages **out);
 void api_pages_close(struct api_pages **pages);
+
+/* The text of a growing playlist, appended to out; false when there is none at that path below /media/. */
+bool api_live_read(struct api *api, const char *path, struct sl_buf *out);
+void api_live_fini(struct api *api);
 
 /* Serves one object with Range; replies in every case. */
 void api_object_send(struct api_request *request, const char *key, const char *type,

@@ -275,6 +275,7 @@ int api_start(const struct api_config *config, struct api **out, struct sl_failu
     pthread_mutex_init(&api->readers_lock, NULL);
     pthread_cond_init(&api->readers_free, NULL);
     pthread_mutex_init(&api->events_lock, NULL);
+    pthread_mutex_init(&api->live_lock, NULL);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -339,6 +340,7 @@ void api_stop(struct api **api_at)
     api_tokens_close(&api->tokens);
     pthread_mutex_destroy(&api->traffic.lock);
     api_pages_close(&api->pages);
+    api_live_fini(api);
     pthread_cond_destroy(&api->events_new);
     pthread_mutex_destroy(&api->events_lock);
     pthread_cond_destroy(&api->readers_free);

@@ -77,17 +77,21 @@ static void base_url(struct api_request *request, char *url, size_t bytes)
 static json_t *manifests_json(struct api_request *request, const struct api_video *video)
 {
     const char *below = "published/";
-    if (!video->published_key || strncmp(video->published_key, below, strlen(below)) != 0)
+    const char *key = video->published_key ? video->published_key : video->live_key;
+    if (!key || strncmp(key, below, strlen(below)) != 0)
         return json_null();
     char base[300];
     base_url(request, base, sizeof base);
-    const char *folder = video->published_key + strlen(below);
+    const char *folder = key + strlen(below);
     int length = (int)strlen(folder);
     while (length > 0 && folder[length - 1] == '/')
         length--;
+    /* DASH comes with the whole. */
+    json_t *dash = video->published_key
+                       ? json_sprintf("%s/media/%.*s/manifest.mpd", base, length, folder)
+                       : json_null();
     return json_pack("{s:o,s:o}", "hls",
-                     json_sprintf("%s/media/%.*s/master.m3u8", base, length, folder), "dash",
-                     json_sprintf("%s/media/%.*s/manifest.mpd", base, length, folder));
+                     json_sprintf("%s/media/%.*s/master.m3u8", base, length, folder), "dash", dash);
 }
 
 static json_t *video_error_json(const struct api_video *video)

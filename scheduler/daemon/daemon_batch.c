@@ -72,6 +72,7 @@ static void status_take(struct daemon *d, struct daemon_video *video, enum video
     struct sl_log_about about = daemon_about(video);
     video->status = status;
     video->completed_unix_ns = 0;
+    daemon_live_touch(d, video);
     if (status == VIDEO_PROBING && video->started_unix_ns == 0)
         video->started_unix_ns = d->batch.now_unix_ns;
     if (status == VIDEO_FAILED || status == VIDEO_CANCELLED)

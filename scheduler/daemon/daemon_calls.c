@@ -360,6 +360,8 @@ static void retry_handle(struct daemon *d, struct api_call *call)
         if (call->step <= STEP_IMAGES)
             daemon_video_set_drop(video);
     }
+    if (call->step <= STEP_AUDIO)
+        daemon_live_stale(d, video);
     video->work_tries = 0;
     video->waiting = (struct sl_failure){0};
     daemon_video_dirty(d, video);

@@ -66,6 +66,7 @@ struct daemon_piece {
     uint64_t seam_next;
     int32_t preroll; /* of the report */
     bool done;
+    char *lines; /* that it adds to the growing playlists, until it is announced there */
 };
 
 /* What package and verify are given: derived from the committed reports by daemon_work_set. */
@@ -95,6 +96,7 @@ struct daemon_package {
 };
 
 struct daemon_work;
+struct daemon_live; /* what plays before the video is ready: daemon_live.c */
 
 struct daemon_video {
     struct video_id id;
@@ -131,6 +133,9 @@ struct daemon_video {
     uint32_t audio_tasks; /* bit per audio piece that has its task */
     struct daemon_set *set;
     struct daemon_package *package;
+    struct daemon_live *live;
+    bool live_stale;                 /* to be made from the stored reports anew */
+    bool live_touched;               /* on the batch's list */
     int64_t transcode_begun_unix_ns; /* in this process: the estimate counts from here */
     int64_t work_mpix_done;          /* since then */
 
@@ -301,6 +306,7 @@ struct daemon_batch {
     struct daemon_list gone;       /* videos to free */
     struct daemon_list wake;       /* node ids */
     struct daemon_list news;       /* videos whose status changed */
+    struct daemon_list live;       /* videos of which more may play, or less */
     struct daemon_sync *sync;      /* that verdicts are for */
     int64_t now_ns;
     int64_t now_unix_ns;
@@ -442,6 +448,22 @@ void daemon_report_commit(struct daemon *d, struct daemon_video *video,
 int daemon_package_keep(struct daemon_video *video, const struct report *report);
 /* Do all seams hold between the committed chunks? Has done again what does not. */
 bool daemon_seams_hold(struct daemon *d, struct daemon_video *video);
+
+/* ---- daemon_live.c ---- */
+
+/* A committed report of any step; it counts once its batch is committed. */
+void daemon_live_note(struct daemon *d, struct daemon_video *video, enum step step, int32_t piece,
+                      const struct report *report, const uint8_t *bytes, size_t length);
+/* A committed piece is done again. */
+void daemon_live_redo(struct daemon *d, struct daemon_video *video, int32_t piece);
+/* What was announced may not hold any more. */
+void daemon_live_stale(struct daemon *d, struct daemon_video *video);
+void daemon_live_touch(struct daemon *d, struct daemon_video *video);
+/* After the commit: tells the HTTP side. */
+void daemon_live_tell(struct daemon *d, struct daemon_video *video);
+int64_t daemon_live_playable_ns(const struct daemon_video *video);
+/* Before the plan goes. */
+void daemon_live_free(struct daemon_video *video);
 
 /* ---- daemon_sync.c, daemon_grant.c ---- */
 

@@ -62,12 +62,21 @@ static void touched_advance(struct daemon *d)
     d->batch.touched.count = 0;
 }
 
+static double playable_seconds(const struct daemon_video *video)
+{
+    bool ready = video->status == VIDEO_READY && video->set;
+    return (double)(ready ? video->set->duration_ns : daemon_live_playable_ns(video)) / 1e9;
+}
+
 static void news_tell(struct daemon *d)
 {
+    for (size_t i = 0; i < d->batch.live.count; i++)
+        daemon_live_tell(d, d->batch.live.items[i]);
+    d->batch.live.count = 0;
     for (size_t i = 0; i < d->batch.news.count; i++) {
         struct daemon_video *video = d->batch.news.items[i];
         if (d->api)
-            api_event_video(d->api, video->id, video->status);
+            api_event_video(d->api, video->id, video->status, playable_seconds(video));
     }
     d->batch.news.count = 0;
 }
@@ -101,8 +110,12 @@ static void batch_release(struct daemon *d)
         daemon_work_free(&work);
     }
     b->works_done.count = 0;
-    for (size_t i = 0; i < b->gone.count; i++)
-        daemon_video_free(d, b->gone.items[i]);
+    for (size_t i = 0; i < b->gone.count; i++) {
+        struct daemon_video *video = b->gone.items[i];
+        if (d->api)
+            api_live_drop(d->api, video->id);
+        daemon_video_free(d, video);
+    }
     b->gone.count = 0;
 }
 

@@ -311,6 +311,7 @@ static void batch_drop(struct daemon *d)
     daemon_list_fini(&b->gone);
     daemon_list_fini(&b->wake);
     daemon_list_fini(&b->news);
+    daemon_list_fini(&b->live);
     free(b->ops);
     sched_actions_fini(&b->actions);
 }

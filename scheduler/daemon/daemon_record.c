@@ -118,6 +118,7 @@ void daemon_video_set_drop(struct daemon_video *video)
 void daemon_video_plan_drop(struct daemon_video *video)
 {
     daemon_video_set_drop(video);
+    daemon_live_free(video);
     sl_arena_fini(&video->plan_arena);
     video->plan = NULL;
     free(video->pieces);

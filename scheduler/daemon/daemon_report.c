@@ -190,6 +190,7 @@ static bool piece_redo(struct daemon *d, struct daemon_video *video, struct daem
         return false;
     piece->done = false;
     daemon_video_set_drop(video);
+    daemon_live_redo(d, video, (int32_t)(piece - video->pieces));
     return true;
 }
 
@@ -252,6 +253,7 @@ static void probe_commit(struct daemon *d, struct daemon_video *video, const str
     video->index_key = strdup(key);
     video->plan_key = NULL;
     daemon_video_plan_drop(video);
+    daemon_live_touch(d, video);
     daemon_video_dirty(d, video);
 }
 
@@ -289,10 +291,12 @@ int daemon_package_keep(struct daemon_video *video, const struct report *report)
 }
 
 static void transcode_commit(struct daemon *d, struct daemon_video *video,
-                             const struct sched_task_row *task, const struct report *report)
+                             const struct sched_task_row *task, const struct report *report,
+                             const uint8_t *bytes, size_t length)
 {
     if (!video->plan || task->piece < 0 || task->piece >= video->piece_count)
         return;
+    daemon_live_note(d, video, STEP_TRANSCODE, task->piece, report, bytes, length);
     struct daemon_piece *piece = &video->pieces[task->piece];
     piece->done = true;
     piece->preroll = task->preroll;
@@ -320,7 +324,9 @@ void daemon_report_commit(struct daemon *d, struct daemon_video *video,
     if (task->step == STEP_PROBE)
         probe_commit(d, video, report);
     else if (task->step == STEP_TRANSCODE)
-        transcode_commit(d, video, task, report);
+        transcode_commit(d, video, task, report, bytes, length);
+    else if (task->step == STEP_AUDIO)
+        daemon_live_note(d, video, STEP_AUDIO, task->piece, report, bytes, length);
     else if (task->step == STEP_PACKAGE && daemon_package_keep(video, report) != SL_OK)
         abort();
     daemon_video_touch(d, video);

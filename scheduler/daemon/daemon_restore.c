@@ -88,18 +88,21 @@ static int task_restore(void *arg, const struct store_task *task)
 static int report_restore(void *arg, struct task_id task, enum step step, int32_t piece,
                           const uint8_t *bytes, size_t length)
 {
-    (void)task;
     struct restore *r = arg;
     struct daemon_video *video = r->video;
-    if (step != STEP_PACKAGE &&
+    struct sched_task_row row;
+    if (step != STEP_PACKAGE && step != STEP_AUDIO &&
         (step != STEP_TRANSCODE || piece < 0 || piece >= video->piece_count))
         return 0;
     struct sl_arena arena = {0};
     struct report report;
     int code = wire_report_decode(bytes, length, &arena, &report, r->why);
+    if (code == SL_OK && sched_task_find(r->d->sched, task, &row) == SL_OK &&
+        row.state == TASK_DONE)
+        daemon_live_note(r->d, video, step, piece, &report, bytes, length);
     if (code == SL_OK && step == STEP_PACKAGE) {
         code = daemon_package_keep(video, &report);
-    } else if (code == SL_OK) {
+    } else if (code == SL_OK && step == STEP_TRANSCODE) {
         video->pieces[piece].seam_first = report.transcode.seam_first;
         video->pieces[piece].seam_next = report.transcode.seam_next;
     }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "package/manifest.h"
 #include "scheduler/daemon/daemon_internal.h"
 
 #define OBJECT_READ_MAX ((int64_t)512 * 1024 * 1024)
@@ -228,6 +229,31 @@ static int set_write(struct daemon *d, struct daemon_work *work,
     return code;
 }
 
+/* The playlists that grew while the video was encoded, whole: whoever began with them plays on to the end. */
+static int events_write(struct daemon *d, struct daemon_work *work, const char *prefix,
+                        const struct published_set *published)
+{
+    struct sl_buf text = {0};
+    int code = SL_OK;
+    enum codec first = published->renditions[0].codec;
+    for (int32_t r = 0; r < published->rendition_count && code == SL_OK; r++) {
+        const struct published_rendition *rendition = &published->renditions[r];
+        char name[JOB_NAME_BYTES], key[DAEMON_KEY_BYTES];
+        if (!rendition->audio && rendition->codec != first)
+            continue;
+        sl_buf_reset(&text);
+        code = manifest_hls_event_key(rendition, name);
+        if (code == SL_OK)
+            code = manifest_hls_event(published, r, name, &text, &work->failure);
+        snprintf(key, sizeof key, "%.*s%s", (int)(sizeof key - sizeof name - 1), prefix, name);
+        if (code == SL_OK)
+            code = objects_put_bytes(d->objects, NULL, key, text.data, text.length, true,
+                                     &work->failure);
+    }
+    sl_buf_fini(&text);
+    return code;
+}
+
 static int work_set(struct daemon *d, struct daemon_work *work, struct store *reader)
 {
     const struct daemon_video *video = work->video;
@@ -257,6 +283,8 @@ static int work_set(struct daemon *d, struct daemon_work *work, struct store *re
         code = result_make(plan, &all, &published, work->set);
     if (code == SL_OK)
         code = set_write(d, work, &published);
+    if (code == SL_OK)
+        code = events_write(d, work, prefix, &published);
     sl_arena_fini(&all.arena);
     return code;
 }
@@ -292,7 +320,9 @@ static int orphan_sweep(void *arg, const char *key, int64_t bytes)
     (void)bytes;
     struct sweep *sweep = arg;
     uint64_t token = objects_key_token(key);
-    if (strcmp(key, sweep->master) == 0 || strcmp(key, sweep->mpd) == 0)
+    const char *name = strrchr(key, '/');
+    if (strcmp(key, sweep->master) == 0 || strcmp(key, sweep->mpd) == 0 ||
+        (name && strcmp(name, "/playlist.m3u8") == 0))
         return 0;
     if (token && sweep->work->token_count > 0 &&
         bsearch(&token, sweep->work->tokens, sweep->work->token_count, sizeof *sweep->work->tokens,

@@ -249,6 +249,13 @@ static void live_fill(struct daemon *d, const struct daemon_video *video, struct
         sl_fail(&out->failure, SL_ECANCELLED, "cancelled by a person");
         out->failure_step = view.failure_step;
     }
+    int64_t playable_ns = daemon_live_playable_ns(video);
+    if (!video->published_key && playable_ns > 0 && view.status != VIDEO_CANCELLED) {
+        out->playable_seconds = (double)playable_ns / 1e9;
+        char prefix[DAEMON_KEY_BYTES];
+        daemon_video_prefix(video, prefix);
+        out->live_key = sl_arena_strdup(arena, prefix);
+    }
     if (video->status == VIDEO_TRANSCODING)
         out->estimated_unix_ns = estimate(video);
 }

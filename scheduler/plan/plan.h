@@ -21,8 +21,8 @@
 #include "model/published_types.h"
 #include "model/report_types.h"
 
-/* Order of a video's tasks among themselves, smaller first: the first chunk, then audio, then the other
- * chunks from the longest down. */
+/* Order of a video's tasks among themselves, smaller first: the opening chunk, then audio, then the first half of the
+ * chunks as they will be watched, then the others from the longest down, so that no long one is left for the end. */
 #define PLAN_ORDER_FIRST 0
 #define PLAN_ORDER_AUDIO 1
 
@@ -31,7 +31,8 @@
  * Rungs: each policy rung is the box height*16/9 x height (turned for portrait) that the upright,
  * square-pixel picture fits into; never larger than the source; even sizes, rounded to nearest; equal
  * sizes once; at least one rung for sources below the smallest. Chunk boundaries lie on source keyframes;
- * segment boundaries inside are frames. A final stub shorter than half a segment joins its neighbour. */
+ * segment boundaries inside are frames. A final stub shorter than half a segment joins its neighbour. The opening
+ * of a video is a chunk of one short segment, wherever the next keyframe is: it is what plays first. */
 int plan_build(const struct media_info *info, const struct media_index *index,
                const struct policy *policy, struct sl_arena *arena, struct plan *out,
                struct sl_failure *why);
@@ -46,7 +47,7 @@ int32_t plan_codec_rungs(const struct plan *plan, enum codec codec, int32_t *out
 /* The n-th codec of the plan: transcode piece = chunk * codec_count + n. */
 enum codec plan_codec_at(const struct plan *plan, int32_t n);
 
-/* What the pieces ask of a node, and their order within the video: first chunk first, then the longest.
+/* What the pieces ask of a node, and their order within the video.
  * Zero demand and INT64_MAX for a piece that the plan does not have; zero for steps never leased. */
 struct demand plan_transcode_demand(const struct plan *plan, int32_t piece);
 int64_t plan_transcode_order(const struct plan *plan, int32_t piece);
@@ -81,6 +82,15 @@ int plan_check_seam(const struct report *earlier, const struct report *later,
 int plan_publish(const struct plan *plan, const char *video, const struct report *const *transcode,
                  const struct report *const *audio, struct sl_arena *arena,
                  struct published_set *out, struct sl_failure *why);
+
+/* What a committed report adds to the set, for playlists that grow: the rungs of the piece's codec with the segments of
+ * its chunk only (init keys are in chunk 0), one audio rendition whole. Rungs have their declared rate. The report has
+ * passed its check. */
+int plan_publish_chunk(const struct plan *plan, int32_t piece, const struct report *report,
+                       struct sl_arena *arena, struct published_rendition **out, int32_t *count);
+int plan_publish_audio(const struct plan *plan, int32_t piece, const struct report *report,
+                       struct sl_arena *arena, struct published_rendition *out,
+                       struct sl_failure *why);
 
 /* Which segments the verify step reads back: per rendition the first and a seeded one. Fills the samples'
  * rendition and segment; inputs are numbered by the caller, and fit JOB_INPUTS_MAX. */

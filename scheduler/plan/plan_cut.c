@@ -11,12 +11,15 @@
 #define CHUNK_OVER_DEN        4
 /* A policy's chunk target beyond this many segments would pass the limit of a chunk before its keyframe. */
 #define CHUNK_TARGET_SEGMENTS (PLAN_CHUNK_SEGMENTS_MAX / 2)
+/* A video of fewer segments is ready about as soon as it plays; it gets no opening of its own. */
+#define OPENING_SEGMENTS_MIN  3
 
 struct cut {
     const struct media_index *index;
     int64_t segment_pts;
     int64_t target_pts;
-    int64_t snap_pts; /* how far a segment boundary moves to a keyframe */
+    int64_t opening_pts; /* length of the opening chunk; 0: as others */
+    int64_t snap_pts;    /* how far a segment boundary moves to a keyframe */
     bool seekable;
     int64_t pix;                   /* per frame, the costliest codec */
     struct plan_segment *segments; /* NULL: only count */
@@ -142,9 +145,22 @@ static void chunk_add(struct cut *cut, size_t first, size_t last, int64_t segmen
     cut->chunk_count++;
 }
 
+/* The row where the opening ends, within the span [0, last): one GOP, so short that all its rungs are there to be
+ * played long before the rest. `last` where a span so short or frames so far apart gain nothing by it. */
+static size_t opening_end(const struct cut *cut, size_t last)
+{
+    int64_t start_pts = pts_at(cut, 0), end_pts = pts_at(cut, last);
+    if (last < 2 || cut->opening_pts == 0 ||
+        cut->index->end_pts - start_pts < OPENING_SEGMENTS_MIN * cut->segment_pts)
+        return last;
+    size_t row = boundary_near(cut, 1, last, start_pts + cut->opening_pts);
+    int64_t opening = pts_at(cut, row) - start_pts, left = end_pts - pts_at(cut, row);
+    return opening <= left && left >= cut->segment_pts / 2 ? row : last;
+}
+
 /* Divides rows [first, last), which start and end where chunks may, into segments, and them into chunks: one,
- * unless that would hold too many segments. */
-static void span_add(struct cut *cut, size_t first, size_t last)
+ * unless that would hold too many segments. bytes are of the span's rows before first. */
+static void span_add(struct cut *cut, size_t first, size_t last, struct byte_range bytes)
 {
     int64_t start_pts = pts_at(cut, first), end_pts = pts_at(cut, last);
     int64_t length = end_pts - start_pts;
@@ -156,7 +172,6 @@ static void span_add(struct cut *cut, size_t first, size_t last)
         parts = (int64_t)(last - first);
     int64_t groups = (parts + PLAN_CHUNK_SEGMENTS_MAX - 1) / PLAN_CHUNK_SEGMENTS_MAX;
     int64_t group_parts = (parts + groups - 1) / groups;
-    struct byte_range bytes = {.first = INT64_MAX};
     size_t chunk_start = first, segment_start = first;
     int64_t segment_first = cut->segment_count;
     for (int64_t part = 1; part < parts; part++) {
@@ -180,11 +195,24 @@ static void span_add(struct cut *cut, size_t first, size_t last)
 
 static void cut_walk(struct cut *cut)
 {
+    const struct byte_range nothing = {.first = INT64_MAX};
     cut->segment_count = 0;
     cut->chunk_count = 0;
-    for (size_t row = 0; row < cut->index->count;) {
-        size_t end = span_end(cut, row);
-        span_add(cut, row, end);
+    size_t row = 0, end = span_end(cut, 0), opening = opening_end(cut, end);
+    if (opening < end) {
+        struct byte_range bytes = nothing;
+        segment_add(cut, 0, opening);
+        chunk_add(cut, 0, opening, 0, &bytes);
+        row = opening;
+        /* What follows decodes from the opening's keyframe, unless it has one itself. */
+        if (!cut->seekable || !cut->index->key[opening]) {
+            span_add(cut, opening, end, bytes);
+            row = end;
+        }
+    }
+    while (row < cut->index->count) {
+        end = span_end(cut, row);
+        span_add(cut, row, end, nothing);
         row = end;
     }
 }
@@ -200,6 +228,7 @@ int plan_cut(const struct media_index *index, const struct policy *policy, struc
         .index = index,
         .segment_pts = plan_ns_to_pts(plan, policy->segment_ns),
         .target_pts = plan_ns_to_pts(plan, target_ns),
+        .opening_pts = policy->opening_ns > 0 ? plan_ns_to_pts(plan, policy->opening_ns) : 0,
         .snap_pts = plan_ns_to_pts(plan, policy->gop_ns) / 2,
         .seekable = plan->video.seekable,
     };

@@ -68,6 +68,8 @@ int64_t plan_transcode_order(const struct plan *plan, int32_t piece)
         return INT64_MAX;
     if (at == 0)
         return PLAN_ORDER_FIRST;
+    if (at <= plan->chunk_count / 2)
+        return PLAN_ORDER_AUDIO + at;
     int64_t frames_max = 0, pix_max = 0;
     for (int32_t i = 0; i < plan->chunk_count; i++)
         if (plan->chunks[i].frame_count > frames_max)
@@ -77,7 +79,7 @@ int64_t plan_transcode_order(const struct plan *plan, int32_t piece)
         if (pix > pix_max)
             pix_max = pix;
     }
-    return PLAN_ORDER_AUDIO + 1 + plan_work_mpix(frames_max, pix_max) -
+    return PLAN_ORDER_AUDIO + 1 + plan->chunk_count + plan_work_mpix(frames_max, pix_max) -
            plan_work_mpix(plan->chunks[at].frame_count, plan_frame_pix(plan, codec));
 }
 

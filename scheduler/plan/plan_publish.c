@@ -43,23 +43,30 @@ static const struct report_rendition *rendition_named(const struct report *repor
     return found;
 }
 
-static int video_publish(const struct plan *plan, const struct plan_rung *rung, int32_t codec_at,
-                         const struct report *const *transcode, struct sl_arena *arena,
-                         struct published_rendition *out, struct sl_failure *why)
+/* All but the segments; first is the rung in the report of chunk 0. */
+static void video_fill(const struct plan *plan, const struct plan_rung *rung,
+                       const struct report_rendition *first, struct published_rendition *out)
 {
-    const struct report_rendition *first =
-        rendition_named(transcode[codec_at], rung->name, rung->codec);
     *out = (struct published_rendition){
         .codec = rung->codec,
         .width = rung->width,
         .height = rung->height,
         .maxrate_kbps = rung->maxrate_kbps,
         .timescale = plan->timescale,
-        .segment_count = plan->segment_count,
     };
     memcpy(out->name, rung->name, sizeof out->name);
     memcpy(out->codecs, first->codecs, sizeof out->codecs);
     memcpy(out->encoder, first->encoder, sizeof out->encoder);
+}
+
+static int video_publish(const struct plan *plan, const struct plan_rung *rung, int32_t codec_at,
+                         const struct report *const *transcode, struct sl_arena *arena,
+                         struct published_rendition *out, struct sl_failure *why)
+{
+    const struct report_rendition *first =
+        rendition_named(transcode[codec_at], rung->name, rung->codec);
+    video_fill(plan, rung, first, out);
+    out->segment_count = plan->segment_count;
     output_take(transcode[codec_at], first->init_output, out->init_key, &out->init_bytes);
     out->segments = sl_arena_array(arena, (size_t)plan->segment_count, sizeof *out->segments);
     if (!out->segments)
@@ -86,9 +93,52 @@ static int video_publish(const struct plan *plan, const struct plan_rung *rung, 
     return SL_OK;
 }
 
-static int audio_publish(const struct plan *plan, int32_t piece, const struct report *report,
-                         struct sl_arena *arena, struct published_rendition *out,
-                         struct sl_failure *why)
+/* The most that a rung's segments take, before they can be measured: an encoder's buffer is full at 0.9 where each
+ * chunk begins. A rung without a bound is put at a bit per sample. */
+static int64_t declared_bps(const struct plan *plan, const struct plan_rung *rung)
+{
+    int64_t frame_pix = (int64_t)rung->width * rung->height;
+    if (rung->maxrate_kbps <= 0)
+        return sl_muldiv_i64(frame_pix, plan->frame_rate.num, plan->frame_rate.den) + 1;
+    int64_t span_ns = sl_muldiv_i64(plan_ticks(plan, plan->end_pts), SL_NS_PER_S, plan->timescale);
+    int64_t segment_ns = span_ns / plan->segment_count;
+    int64_t rate = (int64_t)rung->maxrate_kbps * 1000;
+    return rate + sl_muldiv_i64((int64_t)rung->bufsize_kbit * 900, SL_NS_PER_S,
+                                segment_ns > 0 ? segment_ns : SL_NS_PER_S);
+}
+
+int plan_publish_chunk(const struct plan *plan, int32_t piece, const struct report *report,
+                       struct sl_arena *arena, struct published_rendition **out, int32_t *count)
+{
+    int32_t chunk, rung_first = 0;
+    enum codec codec;
+    if (!plan_piece_split(plan, piece, &chunk, &codec))
+        return SL_EINVAL;
+    *count = plan_codec_rungs(plan, codec, &rung_first);
+    *out = sl_arena_array(arena, (size_t)*count, sizeof **out);
+    if (!*out)
+        return SL_ENOMEM;
+    for (int32_t r = 0; r < *count; r++) {
+        const struct plan_rung *rung = &plan->rungs[rung_first + r];
+        const struct report_rendition *from = rendition_named(report, rung->name, codec);
+        struct published_rendition *to = &(*out)[r];
+        video_fill(plan, rung, from, to);
+        to->declared_bps = declared_bps(plan, rung);
+        if (from->init_output >= 0)
+            output_take(report, from->init_output, to->init_key, &to->init_bytes);
+        to->segment_count = from->segment_count;
+        to->segments = sl_arena_array(arena, (size_t)from->segment_count, sizeof *to->segments);
+        if (!to->segments)
+            return SL_ENOMEM;
+        for (int32_t i = 0; i < from->segment_count; i++)
+            segment_take(report, &from->segments[i], &to->segments[i]);
+    }
+    return SL_OK;
+}
+
+int plan_publish_audio(const struct plan *plan, int32_t piece, const struct report *report,
+                       struct sl_arena *arena, struct published_rendition *out,
+                       struct sl_failure *why)
 {
     const struct plan_audio *audio = &plan->audio[piece];
     const struct report_rendition *rendition = &report->renditions[0];
@@ -188,8 +238,8 @@ int plan_publish(const struct plan *plan, const char *video, const struct report
             return rc;
     }
     for (int32_t piece = 0; piece < plan->audio_count; piece++) {
-        rc = audio_publish(plan, piece, audio[piece], arena,
-                           &set.renditions[plan->rung_count + piece], why);
+        rc = plan_publish_audio(plan, piece, audio[piece], arena,
+                                &set.renditions[plan->rung_count + piece], why);
         if (rc)
             return rc;
     }

@@ -271,7 +271,7 @@ static void test_status_has_the_shape_of_the_contract(void **state)
     assert_string_equal(text_at(progress, "images"), "skipped");
     assert_string_equal(text_at(progress, "package"), "pending");
     json_t *transcode = json_object_get(progress, "transcode");
-    assert_int_equal(json_integer_value(json_object_get(transcode, "total")), 10);
+    assert_int_equal(json_integer_value(json_object_get(transcode, "total")), FARM_CHUNKS);
     json_decref(status);
 }
 
@@ -374,8 +374,8 @@ static void test_metrics_are_prometheus_text(void **state)
     assert_int_equal(reply.status, 200);
     assert_true(reply_has_header(&reply, "content-type: text/plain; version=0.0.4"));
     const char *text = (const char *)reply.body.data;
-    assert_non_null(strstr(text, "\nsluice_completions_total 14\n"));
-    assert_non_null(strstr(text, "\nsluice_queue_wait_seconds_count 14\n"));
+    assert_non_null(strstr(text, "\nsluice_completions_total 15\n"));
+    assert_non_null(strstr(text, "\nsluice_queue_wait_seconds_count 15\n"));
     assert_non_null(strstr(text, "sluice_tasks_queued{priority=\"urgent\"} 0\n"));
     assert_non_null(strstr(text, "sluice_commit_seconds_bucket{le=\"+Inf\"}"));
     assert_non_null(strstr(text,
@@ -424,7 +424,7 @@ static void test_events_follow_what_changes(void **state)
     read_until(fd, got, sizeof got, "retry: 2000");
     assert_non_null(strstr(got, "text/event-stream"));
     farm_submit(&w->farm, w->video);
-    snprintf(wanted, sizeof wanted, "{\"video_id\":\"%s\",\"status\":\"probing\"}", w->video);
+    snprintf(wanted, sizeof wanted, "{\"video_id\":\"%s\",\"status\":\"probing\",", w->video);
     read_until(fd, got, sizeof got, wanted);
     const char *id = strstr(got, "id: ");
     assert_non_null(id);

@@ -99,7 +99,7 @@ static void test_video_goes_from_submit_to_ready(void **state)
     struct world *w = *state;
     farm_submit(&w->farm, w->video);
     agent_run(&w->agent, w->video, "ready");
-    assert_int_equal(w->agent.transcodes, 10);
+    assert_int_equal(w->agent.transcodes, FARM_CHUNKS);
     assert_int_equal(w->agent.stale, 0);
     assert_int_equal(w->agent.held_count, 0);
 
@@ -109,7 +109,7 @@ static void test_video_goes_from_submit_to_ready(void **state)
     assert_string_equal(text_at(progress, "verify"), "completed");
     assert_string_equal(text_at(progress, "subtitles"), "skipped");
     json_t *transcode = json_object_get(progress, "transcode");
-    assert_int_equal(json_integer_value(json_object_get(transcode, "completed")), 10);
+    assert_int_equal(json_integer_value(json_object_get(transcode, "completed")), FARM_CHUNKS);
     assert_int_equal(json_integer_value(json_object_get(transcode, "percent")), 100);
     assert_true(json_real_value(json_object_get(status, "playable_seconds")) == FARM_SECONDS);
     json_t *renditions = json_object_get(status, "renditions");
@@ -131,8 +131,7 @@ static void test_video_goes_from_submit_to_ready(void **state)
 
     keys_wait(&w->farm, "work/%s/", w->video, 0);
     assert_int_equal(keys_below(&w->farm, "originals/%s/", w->video), 1);
-    /* 2 rungs and audio: init, 10 segments, playlist each; the two manifests. */
-    keys_wait(&w->farm, "published/%s/", w->video, 3 * 12 + 2);
+    keys_wait(&w->farm, "published/%s/", w->video, FARM_OBJECTS);
 }
 
 static void test_repeated_syncs_change_nothing(void **state)
@@ -153,7 +152,7 @@ static void test_repeated_syncs_change_nothing(void **state)
     /* All the way with every token stated again and again, and the video gone from the queues. */
     agent_run(&w->agent, w->video, "ready");
     w->agent.stale = 0;
-    keys_wait(&w->farm, "published/%s/", w->video, 3 * 12 + 2);
+    keys_wait(&w->farm, "published/%s/", w->video, FARM_OBJECTS);
     int before = keys_below(&w->farm, "published/%s/", w->video);
     assert_int_equal(agent_sync(&w->agent, false), SL_OK);
     assert_int_equal(w->agent.last.verdict_count, w->agent.held_count);
@@ -191,13 +190,13 @@ static void test_late_completion_after_lapse_is_stale(void **state)
     nap_ms(2000);
     agent_open(&other, &w->farm, 2);
     agent_run(&other, w->video, "ready");
-    assert_int_equal(other.transcodes, 10);
+    assert_int_equal(other.transcodes, FARM_CHUNKS);
     assert_int_equal(agent_sync(&w->agent, false), SL_OK);
     assert_int_equal(w->agent.stale, finished);
     assert_int_equal(w->agent.held_count, 0);
     /* What it had stored went with the sweep. */
     assert_int_equal(keys_of_token(&w->farm, w->video, token), 0);
-    keys_wait(&w->farm, "published/%s/", w->video, 3 * 12 + 2);
+    keys_wait(&w->farm, "published/%s/", w->video, FARM_OBJECTS);
     assert_true(first >= 0);
     agent_close(&other);
 }
@@ -221,7 +220,7 @@ static void test_output_that_is_not_stored_is_refused(void **state)
     assert_int_equal(json_integer_value(json_object_get(transcode, "completed")), 0);
     json_decref(status);
     agent_run(&w->agent, w->video, "ready");
-    assert_int_equal(w->agent.transcodes, 10 + 1);
+    assert_int_equal(w->agent.transcodes, FARM_CHUNKS + 1);
     assert_int_equal(keys_of_token(&w->farm, w->video, token), 0);
 }
 
@@ -232,9 +231,9 @@ static void test_seam_that_does_not_hold_is_decoded_from_further_back(void **sta
     w->agent.seam_cure = 2; /* holds from preroll 2 on: levels 0 and 1 are tried first */
     farm_submit(&w->farm, w->video);
     agent_run(&w->agent, w->video, "ready");
-    /* Nine seams, two repeats each. */
-    assert_int_equal(w->agent.transcodes, 10 + 9 * 2);
-    keys_wait(&w->farm, "published/%s/", w->video, 3 * 12 + 2);
+    /* Two repeats at each seam. */
+    assert_int_equal(w->agent.transcodes, FARM_CHUNKS + (FARM_CHUNKS - 1) * 2);
+    keys_wait(&w->farm, "published/%s/", w->video, FARM_OBJECTS);
 }
 
 static void test_seam_that_never_holds_fails_the_video(void **state)
@@ -431,7 +430,7 @@ static void test_retry_of_a_ready_video_makes_a_new_version(void **state)
     assert_non_null(strstr(text_at(json_object_get(status, "manifests"), "hls"), "/2/master.m3u8"));
     json_decref(status);
     keys_wait(&w->farm, "published/%s/1/", w->video, 0);
-    keys_wait(&w->farm, "published/%s/2/", w->video, 3 * 12 + 2);
+    keys_wait(&w->farm, "published/%s/2/", w->video, FARM_OBJECTS);
 }
 
 static void test_drained_node_finishes_and_gets_nothing_new(void **state)
@@ -511,7 +510,7 @@ static void test_failing_commit_holds_replies_and_loses_nothing(void **state)
     assert_true(agent.transcodes > 0 && agent.transcodes <= finished);
     pthread_join(thread, NULL);
     agent_run(&agent, video, "ready");
-    assert_int_equal(agent.transcodes, 10);
+    assert_int_equal(agent.transcodes, FARM_CHUNKS);
     assert_int_equal(agent.stale, 0);
 
     /* While it lasts, health says what to do, and finished videos are there. */

@@ -65,14 +65,14 @@ static int published_count(struct farm *farm, const char *video)
     return count;
 }
 
-/* Two rungs and audio with init, segments and playlist each, and two manifests. The packager's own two
+/* Two rungs and audio with init, segments and two playlists each, and two manifests. The packager's own two
  * may have stayed, when the daemon was killed before it removed them. */
 static void published_check(struct farm *farm, const char *video)
 {
-    for (int i = 0; i < 100 && published_count(farm, video) != 3 * 12 + 2; i++)
+    for (int i = 0; i < 100 && published_count(farm, video) != FARM_OBJECTS; i++)
         nap_ms(10);
     int count = published_count(farm, video);
-    assert_true(count >= 3 * 12 + 2 && count <= 3 * 12 + 4);
+    assert_true(count >= FARM_OBJECTS && count <= FARM_OBJECTS + 2);
 }
 
 static void test_kill_after_every_sync_loses_and_repeats_nothing(void **state)
@@ -106,7 +106,7 @@ static void test_kill_after_every_sync_loses_and_repeats_nothing(void **state)
     sync_through(&agent);
     print_message("%d kills\n", kills);
     assert_true(kills > 5);
-    assert_int_equal(agent.transcodes, 10);
+    assert_int_equal(agent.transcodes, FARM_CHUNKS);
     assert_int_equal(agent.stale, 0);
     published_check(&farm, video);
     agent_close(&agent);
@@ -180,7 +180,7 @@ static void test_kills_at_any_moment_end_in_one_published_set(void **state)
             nap_ms(10);
         sync_through(&agent);
         print_message("%d kills\n", killer.kills);
-        assert_int_equal(agent.transcodes, 10);
+        assert_int_equal(agent.transcodes, FARM_CHUNKS);
         assert_int_equal(agent.stale, 0);
         published_check(&farm, video);
         agent_close(&agent);
@@ -211,17 +211,17 @@ static void test_kill_between_batches_of_tasks_adds_each_once(void **state)
         nap_ms(wait_ms);
         farm_kill(&farm);
         farm_spawn(&farm);
-        for (int i = 0; i < 500 && queued < 5001; i++) {
+        for (int i = 0; i < 500 && queued < 5002; i++) {
             json_t *status = farm_json(&farm, "GET", "/api/v1/status", NULL, 200);
             queued = json_integer_value(json_object_get(status, "queued"));
             json_decref(status);
             nap_ms(10);
         }
-        assert_int_equal(queued, 5000 + 1); /* and the audio */
+        assert_int_equal(queued, 5001 + 1); /* and the audio */
         json_t *status = farm_status(&farm, video);
         json_t *transcode =
             json_object_get(json_object_get(status, "pipeline_progress"), "transcode");
-        assert_int_equal(json_integer_value(json_object_get(transcode, "total")), 5000);
+        assert_int_equal(json_integer_value(json_object_get(transcode, "total")), 5001);
         json_decref(status);
         agent_close(&agent);
         farm_close(&farm);
@@ -419,7 +419,7 @@ static void test_full_disk_waits_and_goes_on(void **state)
     nap_ms(500);
     assert_int_equal(unlink(ballast), 0);
     agent_run(&agent, video, "ready");
-    assert_int_equal(agent.transcodes, 10);
+    assert_int_equal(agent.transcodes, FARM_CHUNKS);
     assert_int_equal(agent.stale, 0);
     agent_close(&agent);
     farm_kill(&farm);

@@ -93,6 +93,50 @@ static void test_media_playlist_is_exactly_this(void **state)
     sl_buf_fini(&out);
 }
 
+/* A growing playlist, put together piece by piece, ends as the whole one; only its head tells it from the final one. */
+static void test_event_playlist_grows_into_the_whole(void **state)
+{
+    (void)state;
+    struct small s;
+    small_make(&s);
+    struct sl_buf parts = {0}, whole = {0}, final = {0};
+    struct sl_failure why = {0};
+    char key[JOB_NAME_BYTES];
+    struct published_rendition piece = s.renditions[0];
+    assert_int_equal(manifest_hls_event_key(&piece, key), SL_OK);
+    assert_string_equal(key, "h264/720p/playlist.m3u8");
+    manifest_hls_head(&piece, key, manifest_target_s(&s.set), &parts);
+    piece.segment_count = 1;
+    manifest_hls_lines(&piece, key, &parts);
+    piece.segments++;
+    piece.segment_count = s.renditions[0].segment_count - 1;
+    manifest_hls_lines(&piece, key, &parts);
+    sl_buf_text(&parts, MANIFEST_HLS_END);
+    assert_int_equal(manifest_hls_event(&s.set, 0, key, &whole, &why), SL_OK);
+    same(&parts, (const char *)whole.data);
+    assert_non_null(strstr((const char *)whole.data,
+                           "#EXT-X-PLAYLIST-TYPE:EVENT\n#EXT-X-START:TIME-OFFSET=0\n"));
+    assert_int_equal(manifest_hls_media(&s.set, 0, key, &final, &why), SL_OK);
+    assert_string_equal(strstr((const char *) final.data, "#EXT-X-INDEPENDENT"),
+                        strstr((const char *)whole.data, "#EXT-X-INDEPENDENT"));
+    sl_buf_fini(&parts);
+    sl_buf_fini(&whole);
+    sl_buf_fini(&final);
+}
+
+static void test_declared_rates_stand_in_for_measured_ones(void **state)
+{
+    (void)state;
+    struct small s;
+    small_make(&s);
+    int64_t peak, average;
+    s.renditions[0].maxrate_kbps = 2800;
+    s.renditions[0].declared_bps = 3640000;
+    manifest_bandwidth(&s.renditions[0], &peak, &average);
+    assert_int_equal(peak, 3640000);
+    assert_int_equal(average, 2800000);
+}
+
 static void test_master_playlist_is_exactly_this(void **state)
 {
     (void)state;
@@ -446,6 +490,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_media_playlist_is_exactly_this),
+        cmocka_unit_test(test_event_playlist_grows_into_the_whole),
+        cmocka_unit_test(test_declared_rates_stand_in_for_measured_ones),
         cmocka_unit_test(test_master_playlist_is_exactly_this),
         cmocka_unit_test(test_mpd_is_exactly_this),
         cmocka_unit_test(test_hostile_names_stay_inside_their_quotes),

@@ -152,6 +152,36 @@ static void test_irregular_keyframes_still_balance(void **state)
         assert_true(source.index.key[plan.chunks[c].start_pts]);
 }
 
+/* The opening is one short segment, wherever the keyframes are, and costs the later chunks nothing but frames that are
+ * decoded twice where they have no keyframe of their own. */
+static void test_opening_is_a_short_chunk(void **state)
+{
+    (void)state;
+    struct policy policy = kit_policy();
+    struct sl_failure why;
+    policy.opening_ns = SL_S_TO_NS(2);
+    kit_source_cfr(&source, 1280, 720, (struct rational){1, 25}, 1, 25 * 60, 150);
+    assert_int_equal(build(&policy, &why), SL_OK);
+    assert_int_equal(plan.chunk_count, 11);
+    assert_int_equal(plan.chunks[0].frame_count, 50);
+    assert_int_equal(plan.chunks[0].segment_count, 1);
+    assert_int_equal(plan.chunks[1].frame_count, 100);
+    assert_int_equal(plan.chunks[1].byte_first, plan.chunks[0].byte_first);
+    assert_int_equal(plan.chunks[2].start_pts, 150);
+    assert_true(plan.chunks[2].byte_first > plan.chunks[1].byte_first);
+    /* A keyframe close by is taken, and what follows goes on from there. */
+    source.index.key[60] = 1;
+    assert_int_equal(build(&policy, &why), SL_OK);
+    check_plan();
+    assert_int_equal(plan.chunks[0].frame_count, 60);
+    assert_true(plan.chunks[1].byte_first > plan.chunks[0].byte_first);
+    kit_source_close(&source);
+    /* A video that is as good as ready when it opens gets none. */
+    kit_source_cfr(&source, 1280, 720, (struct rational){1, 25}, 1, 25 * 17, 0);
+    assert_int_equal(build(&policy, &why), SL_OK);
+    assert_int_equal(plan.chunk_count, 1);
+}
+
 static void test_final_stub_joins_its_neighbour(void **state)
 {
     (void)state;
@@ -610,6 +640,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         PLAN_TEST(test_regular_gops_give_chunks_of_about_the_target),
         PLAN_TEST(test_irregular_keyframes_still_balance),
+        PLAN_TEST(test_opening_is_a_short_chunk),
         PLAN_TEST(test_final_stub_joins_its_neighbour),
         PLAN_TEST(test_keyframe_span_is_divided_evenly_on_frames),
         PLAN_TEST(test_segment_boundary_snaps_to_a_near_keyframe),

@@ -82,16 +82,25 @@ static void test_pieces_out_of_range_are_refused(void **state)
     assert_int_equal(plan_check_audio(&plan, 1, report, NULL), SL_EMISMATCH);
 }
 
-static void test_first_chunk_goes_first_then_audio_then_the_longest(void **state)
+static void test_first_chunk_goes_first_then_audio_then_half_in_time_then_the_longest(void **state)
 {
     (void)state;
     assert_int_equal(plan_transcode_order(&plan, 0), PLAN_ORDER_FIRST);
     assert_int_equal(plan_transcode_order(&plan, 1), PLAN_ORDER_FIRST);
-    int64_t longest = plan_transcode_order(&plan, 4);
-    int64_t other = plan_transcode_order(&plan, 6);
     assert_true(PLAN_ORDER_FIRST < PLAN_ORDER_AUDIO);
-    assert_true(PLAN_ORDER_AUDIO < longest);
-    assert_true(longest < other);
+    int64_t before = PLAN_ORDER_AUDIO;
+    int32_t half = plan.chunk_count / 2;
+    for (int32_t chunk = 1; chunk <= half; chunk++) {
+        assert_true(plan_transcode_order(&plan, chunk * plan.codec_count) > before);
+        before = plan_transcode_order(&plan, chunk * plan.codec_count);
+    }
+    for (int32_t a = half + 1; a < plan.chunk_count; a++) {
+        int64_t order = plan_transcode_order(&plan, a * plan.codec_count);
+        assert_true(order > before);
+        for (int32_t b = half + 1; b < plan.chunk_count; b++)
+            if (plan.chunks[a].frame_count > plan.chunks[b].frame_count)
+                assert_true(order < plan_transcode_order(&plan, b * plan.codec_count));
+    }
 }
 
 static void test_demand_grows_with_the_picture_and_stays_under_a_gigabyte_at_1080p(void **state)
@@ -554,7 +563,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         REPORT_TEST(test_jobs_repeat_the_plan),
         REPORT_TEST(test_pieces_out_of_range_are_refused),
-        REPORT_TEST(test_first_chunk_goes_first_then_audio_then_the_longest),
+        REPORT_TEST(test_first_chunk_goes_first_then_audio_then_half_in_time_then_the_longest),
         REPORT_TEST(test_demand_grows_with_the_picture_and_stays_under_a_gigabyte_at_1080p),
         REPORT_TEST(test_faithful_reports_pass),
         REPORT_TEST(test_every_difference_of_a_transcode_report_is_found),

@@ -18,7 +18,7 @@ FOLDERS = {
     "agent/core": [],
     "scheduler/store": [],
     "scheduler/api": ["scheduler/store", "objects"],
-    "scheduler/daemon": ["scheduler", "wire", "objects", "config"],
+    "scheduler/daemon": ["scheduler", "wire", "objects", "config", "package"],
     "wire": [],
     "objects": [],
     "hal": [],
