@@ -67,6 +67,7 @@ struct config_api {
     int32_t connections_per_address;
     int64_t header_timeout_ns;
     int64_t body_timeout_ns;
+    int64_t idle_timeout_ns;
     int64_t body_bytes_max;
     int32_t rate; /* requests a second; 0: any number */
     int32_t burst;

@@ -28,6 +28,7 @@ static const struct config_key api_keys[] = {{"tokens", false},
                                              {"connections_per_address", false},
                                              {"header_timeout", false},
                                              {"body_timeout", false},
+                                             {"idle_timeout", false},
                                              {"body_max", false},
                                              {"rate", false},
                                              {"burst", false},
@@ -63,6 +64,7 @@ void config_default(struct config *out)
                         .connections_per_address = 64,
                         .header_timeout_ns = SL_S_TO_NS(10),
                         .body_timeout_ns = SL_S_TO_NS(60),
+                        .idle_timeout_ns = SL_S_TO_NS(30),
                         .body_bytes_max = 1 << 20,
                         .rate = 50,
                         .burst = 200},
@@ -314,6 +316,8 @@ static void read_api(const struct config_reader *reader, const struct config_nod
                          SL_S_TO_NS(300), &api->header_timeout_ns);
     config_read_duration(reader, config_map_find(node, "body_timeout"), SL_S_TO_NS(1),
                          SL_S_TO_NS(3600), &api->body_timeout_ns);
+    config_read_duration(reader, config_map_find(node, "idle_timeout"), SL_S_TO_NS(3),
+                         SL_S_TO_NS(3600), &api->idle_timeout_ns);
     config_read_bytes(reader, config_map_find(node, "body_max"), 4096, 64 << 20,
                       &api->body_bytes_max);
     config_read_int(reader, config_map_find(node, "rate"), 0, 1000000, &api->rate);

@@ -23,7 +23,6 @@
 struct api;
 
 #define API_OBJECT_BYTES_MAX (INT64_C(16) << 30)
-#define API_IDLE_S           30
 #define API_STREAMS_MAX      64 /* of events */
 
 struct api_limits {
@@ -31,6 +30,7 @@ struct api_limits {
     int connections_per_address;
     int64_t header_ns; /* from connecting, or the end of an idle time, to the last header */
     int64_t body_ns;   /* for a body that is held whole */
+    int64_t idle_ns;   /* between requests, and for a client that does not read its answer */
     int64_t body_bytes_max;
     int requests_per_s; /* of one token or address; 0: any number */
     int burst;          /* so many at once */

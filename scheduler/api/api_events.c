@@ -10,7 +10,7 @@
 #include "base/buf.h"
 #include "scheduler/api/api_http.h"
 
-#define EVENT_PING_S 10
+#define EVENT_PINGS 3 /* in the time after which a silent connection ends */
 
 static void event_post(struct api *api, const char *kind, const char *data)
 {
@@ -62,7 +62,7 @@ static void wait_event(struct api *api, uint64_t next)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += EVENT_PING_S;
+    until.tv_sec += (time_t)(api->config.limits.idle_ns / EVENT_PINGS / 1000000000);
     while (!atomic_load(&api->stopping) && next >= api->event_next)
         if (pthread_cond_timedwait(&api->events_new, &api->events_lock, &until) != 0)
             break;
@@ -138,8 +138,11 @@ void api_events_follow(struct api_request *request)
     pthread_mutex_lock(&api->events_lock);
     follower->next = api->event_next;
     if (last) {
-        uint64_t id = strtoull(last, NULL, 10);
-        follower->next = id < api->event_next ? id + 1 : api->event_next;
+        /* What is no id of ours, or of a time that is yet to come, is as good as a long absence: 0. */
+        char *end = NULL;
+        uint64_t id = strtoull(last, &end, 10);
+        bool known = end != last && *end == '\0' && id < api->event_next;
+        follower->next = known ? id + 1 : 0;
     }
     pthread_mutex_unlock(&api->events_lock);
     struct MHD_Response *response = MHD_create_response_from_callback(

@@ -280,7 +280,7 @@ void api_guard_answers(struct api_guard *guard, struct MHD_Connection *connectio
 
 void api_guard_idles(struct api_guard *guard, struct MHD_Connection *connection)
 {
-    turn_set(guard, connection, TURN_HEADERS, SL_S_TO_NS(API_IDLE_S) + guard->limits.header_ns);
+    turn_set(guard, connection, TURN_HEADERS, guard->limits.idle_ns + guard->limits.header_ns);
 }
 
 void api_guard_counts(struct api_guard *guard, int64_t *open, int64_t *late, int64_t *turned_away)

@@ -301,8 +301,9 @@ int api_start(const struct api_config *config, struct api **out, struct sl_failu
         MHD_OPTION_LISTEN_SOCKET, api->listener, MHD_OPTION_NOTIFY_COMPLETED, on_completed, api,
         MHD_OPTION_NOTIFY_CONNECTION, api_guard_connection, api->guard, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)(config->limits.connections + API_GUARD_LEAVING), MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)API_IDLE_S, MHD_OPTION_THREAD_STACK_SIZE, (size_t)512 * 1024,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)64 * 1024, MHD_OPTION_END);
+        (unsigned)((config->limits.idle_ns + SL_NS_PER_S - 1) / SL_NS_PER_S),
+        MHD_OPTION_THREAD_STACK_SIZE, (size_t)512 * 1024, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)64 * 1024, MHD_OPTION_END);
     if (!api->http) {
         code = sl_fail(why, SL_EIO, "the HTTP side does not start: %s", strerror(errno));
         goto fail;

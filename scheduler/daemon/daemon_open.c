@@ -137,6 +137,7 @@ static int http_open(struct daemon *d, struct sl_failure *why)
                    .connections_per_address = c->api.connections_per_address,
                    .header_ns = c->api.header_timeout_ns,
                    .body_ns = c->api.body_timeout_ns,
+                   .idle_ns = c->api.idle_timeout_ns,
                    .body_bytes_max = c->api.body_bytes_max,
                    .requests_per_s = c->api.rate,
                    .burst = c->api.burst,

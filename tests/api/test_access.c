@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/time.h"
+#include "scheduler/daemon/daemon_internal.h"
 #include "tests/daemon/farm_kit.h"
 
 struct world {
@@ -445,6 +446,68 @@ static void test_connections_of_one_address_are_bounded(void **state)
     reply_free(&reply);
 }
 
+/* ---- followers who do not read ---- */
+
+static int64_t metric_of(struct world *w, const char *name)
+{
+    struct reply reply;
+    char line[96];
+    farm_http(&w->farm, "GET", "/metrics", NULL, NULL, 0, &reply);
+    snprintf(line, sizeof line, "\n%s ", name);
+    const char *at = strstr((char *)reply.body.data, line);
+    assert_non_null(at);
+    int64_t value = strtoll(at + strlen(line), NULL, 10);
+    reply_free(&reply);
+    return value;
+}
+
+static void test_a_follower_that_does_not_read_holds_up_nobody(void **state)
+{
+    struct world *w = *state;
+    static const char follow[] = "GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    const char *uuid = "11111111-2222-3333-4444-555555555555";
+    static char got[64 * 1024];
+    w->api->idle_timeout_ns = SL_S_TO_NS(3);
+    farm_start(&w->farm);
+    int fds[2]; /* the first one reads */
+    for (int i = 0; i < 2; i++) {
+        fds[i] = connect_here(&w->farm);
+        int bytes = 4096;
+        setsockopt(fds[i], SOL_SOCKET, SO_RCVBUF, &bytes, i == 1 ? sizeof bytes : 0);
+        assert_int_equal(send(fds[i], follow, strlen(follow), 0), strlen(follow));
+    }
+    for (int i = 0; i < 500 && metric_of(w, "sluice_http_followers") < 2; i++)
+        usleep(10000);
+    /* Who reads gets events and pings, or is told that it has missed some; who does not is dropped when
+     * its socket is full and stays so. Posting waits for neither. */
+    bool told = false;
+    int64_t began_ns = sl_now_ns(), posting_ns = 0;
+    while (!told || metric_of(w, "sluice_http_followers") > 1) {
+        int64_t from_ns = sl_now_ns();
+        if (from_ns - began_ns > SL_S_TO_NS(60))
+            fail_msg("%lld followers are left", (long long)metric_of(w, "sluice_http_followers"));
+        for (int i = 0; i < 1000; i++)
+            api_event_node(w->farm.daemon->api, uuid, NODE_READY);
+        posting_ns += sl_now_ns() - from_ns;
+        for (ssize_t part; (part = recv(fds[0], got, sizeof got - 1, MSG_DONTWAIT)) > 0;) {
+            got[part] = '\0';
+            told = told || strstr(got, "event: node") || strstr(got, "event: reset");
+        }
+        usleep(10000);
+    }
+    assert_true(posting_ns < SL_S_TO_NS(10));
+    /* With nothing new a ping shows that the line is there. */
+    bool pinged = false;
+    while (!pinged) {
+        ssize_t part = recv(fds[0], got, sizeof got - 1, 0);
+        assert_true(part > 0);
+        got[part] = '\0';
+        pinged = strstr(got, ": ping\n\n") != NULL;
+    }
+    close(fds[0]);
+    close(fds[1]);
+}
+
 int main(void)
 {
 #define WORLD(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -461,6 +524,7 @@ int main(void)
         WORLD(test_bodies_that_trickle_are_cut_off),
         WORLD(test_a_crowd_of_slow_connections_does_not_shut_others_out),
         WORLD(test_connections_of_one_address_are_bounded),
+        WORLD(test_a_follower_that_does_not_read_holds_up_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

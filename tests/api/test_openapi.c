@@ -134,6 +134,23 @@ static void test_every_route_has_its_way_to_answer(void **state)
     }
 }
 
+static void test_every_error_code_is_described(void **state)
+{
+    struct world *w = *state;
+    const json_t *schemas = json_object_get(json_object_get(w->document, "components"), "schemas");
+    const json_t *words = json_object_get(json_object_get(schemas, "ErrorCode"), "enum");
+    int code = -1;
+    size_t i;
+    json_t *word;
+    json_array_foreach(words, i, word)
+    {
+        assert_string_equal(json_string_value(word), sl_error_word(code));
+        code--;
+    }
+    assert_true(json_array_size(words) > 30);
+    assert_string_equal(sl_error_word(code), "internal"); /* beyond the list */
+}
+
 static void test_document_is_of_this_version(void **state)
 {
     struct world *w = *state;
@@ -147,6 +164,7 @@ int main(void)
         cmocka_unit_test(test_every_route_is_described),
         cmocka_unit_test(test_every_description_is_of_a_route),
         cmocka_unit_test(test_every_route_has_its_way_to_answer),
+        cmocka_unit_test(test_every_error_code_is_described),
         cmocka_unit_test(test_document_is_of_this_version),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
