@@ -8,7 +8,7 @@ build="gcc libc6-dev make pkg-config protobuf-c-compiler libprotobuf-c-dev libnn
 libsqlite3-dev libmicrohttpd-dev libcurl4-openssl-dev libjansson-dev libssl-dev libzimg-dev libseccomp-dev uthash-dev
 libavcodec-dev libavformat-dev libavutil-dev libswresample-dev libswscale-dev"
 demo="ffmpeg fonts-dejavu-core"
-test="libcmocka-dev ffmpeg python3 iproute2 binutils"
+test="libcmocka-dev ffmpeg python3 python3-jsonschema iproute2 binutils"
 bench="ffmpeg python3"
 browser="chromium nodejs npm"
 care="clang-format cppcheck shellcheck git"
@@ -49,6 +49,8 @@ for package in $wanted; do
     case " $missing " in *" $package "*) continue ;; esac
     state=$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)
     [ "$state" = installed ] && continue
+    # The python3 of the tests may be another one than Debian's.
+    [ "$package" = python3-jsonschema ] && python3 -c 'import jsonschema' 2>/dev/null && continue
     program=$(program_of "$package")
     [ -n "$program" ] && command -v "$program" >/dev/null 2>&1 && continue
     missing="$missing $package"
