@@ -6,6 +6,7 @@
 #   make demo [IN=file]                                 encode a sample (or your) video on a farm of one
 #   make test                                           every test; prints "N passed, N failed, N skipped"
 #   make test-san                                       the same unit tests under ASan+UBSan, then TSan
+#   make fuzz [FUZZ_SECONDS=600]                        libFuzzer over probe, planner, wire, YAML, manifests
 #   make test-browser                                   playback in headless Chromium
 #   make bench                                          figures as ratios, beside ffmpeg
 #   make format-check | lint                            clang-format, cppcheck, shellcheck
@@ -109,7 +110,8 @@ WARN     := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototy
 comma    := ,
 HARDEN   := -fstack-protector-strong -fstack-clash-protection -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2)
 SANFLAGS := $(if $(filter address,$(SAN)),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer) \
-	$(if $(filter thread,$(SAN)),-fsanitize=thread -fno-omit-frame-pointer)
+	$(if $(filter thread,$(SAN)),-fsanitize=thread -fno-omit-frame-pointer) \
+	$(if $(filter fuzz,$(SAN)),-fsanitize=fuzzer-no-link$(comma)address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -Wno-unknown-warning-option)
 CFLAGS   ?= -O2 -g
 ALL_CFLAGS := -std=gnu17 $(CFLAGS) $(WARN) $(HARDEN) $(SANFLAGS) -pthread -MMD -MP
 LDFLAGS  ?=
@@ -189,6 +191,24 @@ tests-$(1): $(call test_bins,$(1)) $(call fake_bins,$(1))
 .PHONY: tests-$(1)
 endef
 $(foreach a,$(TEST_AREAS),$(eval $(call area,$(a))))
+
+# Fuzzers, by clang alone: make fuzz calls make with SAN=fuzz.
+FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+fuzz_USES := media scheduler/plan wire config package model base hal
+fuzz_PKGS := $(AV) libprotobuf-c yaml-0.1 libcrypto
+$(FUZZERS): $(B)/fuzz/%: $(B)/obj/tests/fuzz/%.o $(B)/obj/tests/wire/wire_random.o $(call libs,$(fuzz_USES))
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $< $(B)/obj/tests/wire/wire_random.o -Wl,--start-group \
+		$(call libs,$(fuzz_USES)) -Wl,--end-group $(shell pkg-config --libs $(fuzz_PKGS)) -lm
+
+.PHONY: fuzz fuzz-bins
+fuzz-bins: $(FUZZERS)
+FUZZ_SECONDS ?= 600
+fuzz:
+	@tools/deps.sh build test fuzz
+	@$(MAKE) --no-print-directory -j2 SAN=fuzz CC=clang fuzz-bins
+	@tests/fuzz/run --seconds $(FUZZ_SECONDS)
 
 BENCHES := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/bench_*.c))
 bench_USES := $(sort $(sluiced_USES) $(sluice-agent_USES) $(sluice-worker_USES))

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs with apt what is missing: tools/deps.sh {build|demo|test|browser|bench|care}...
+# Installs with apt what is missing: tools/deps.sh {build|demo|test|browser|bench|care|fuzz}...
 # Everything there already: says nothing and changes nothing. Not root: uses sudo where that asks for
 # no password; otherwise prints the command and stops with 1. Names hold for Debian 12 and 13.
 set -eu
@@ -11,6 +11,7 @@ demo="ffmpeg fonts-dejavu-core"
 test="libcmocka-dev ffmpeg python3 python3-jsonschema iproute2 binutils"
 bench="ffmpeg python3"
 browser="chromium nodejs npm"
+fuzz="clang libclang-rt-dev ffmpeg python3"
 care="clang-format cppcheck shellcheck git"
 
 wanted=""
@@ -23,8 +24,9 @@ for set in "$@"; do
     bench) wanted="$wanted $bench" ;;
     browser) wanted="$wanted $browser" ;;
     care) wanted="$wanted $care" ;;
+    fuzz) wanted="$wanted $fuzz" ;;
     *)
-        echo "tools/deps.sh: there is no set \"$set\"; there are build, demo, test, browser, bench, care" >&2
+        echo "tools/deps.sh: there is no set \"$set\"; there are build, demo, test, browser, bench, care, fuzz" >&2
         exit 2
         ;;
     esac

@@ -173,8 +173,8 @@ static int index_get(struct wire_decoder *d, const Sluice__V1__MediaIndex *in,
         if (in->byte_length[i] < 0)
             return wire_fail(d, "index.byte_length", "a negative number");
         out->byte_offset[i] = plus(in->byte_offset[i], offset_expected);
-        if (out->byte_offset[i] < -1)
-            return wire_fail(d, "index.byte_offset", "a negative number");
+        if (out->byte_offset[i] < -1 || out->byte_offset[i] > INT64_MAX - in->byte_length[i])
+            return wire_fail(d, "index.byte_offset", "a number that is no place in a file");
         offset_expected = plus(out->byte_offset[i], in->byte_length[i]);
         out->key[i] = (in->key.data[i / 8] >> (i % 8)) & 1;
     }
