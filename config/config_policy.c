@@ -3,18 +3,24 @@
 #include "base/time.h"
 #include "config/config_read.h"
 
-#define GOP_MIN_NS      SL_MS_TO_NS(500)
-#define GOP_MAX_NS      SL_S_TO_NS(10)
-#define SEGMENT_MIN_NS  SL_S_TO_NS(1)
-#define SEGMENT_MAX_NS  SL_S_TO_NS(30)
-#define CHUNK_MIN_NS    SL_S_TO_NS(1)
-#define CHUNK_MAX_NS    SL_S_TO_NS(600)
-#define WATCHDOG_MIN_NS SL_S_TO_NS(5)
-#define WATCHDOG_MAX_NS SL_S_TO_NS(3600)
-#define HEIGHT_MIN      96
-#define HEIGHT_MAX      4320
-#define RATE_MIN_KBIT   50
-#define RATE_MAX_KBIT   400000
+#define GOP_MIN_NS          SL_MS_TO_NS(500)
+#define GOP_MAX_NS          SL_S_TO_NS(10)
+#define SEGMENT_MIN_NS      SL_S_TO_NS(1)
+#define SEGMENT_MAX_NS      SL_S_TO_NS(30)
+#define CHUNK_MIN_NS        SL_S_TO_NS(1)
+#define CHUNK_MAX_NS        SL_S_TO_NS(600)
+#define WATCHDOG_MIN_NS     SL_S_TO_NS(5)
+#define WATCHDOG_MAX_NS     SL_S_TO_NS(3600)
+#define HEIGHT_MIN          96
+#define HEIGHT_MAX          4320
+#define RATE_MIN_KBIT       50
+#define LOUDNESS_MIN_TENTHS (-360)
+#define LOUDNESS_MAX_TENTHS (-80)
+#define PEAK_MIN_TENTHS     (-90)
+#define PEAK_MAX_TENTHS     0
+#define RATE_MAX_KBIT       400000
+/* What either audio codec can use of one channel. */
+#define CHANNEL_MAX_KBIT    256
 
 /* What this build can encode with. A policy that names another is a mistake. */
 struct encoder_row {
@@ -35,15 +41,17 @@ static const struct encoder_row encoders[] = {
 #define ENCODER_COUNT (sizeof encoders / sizeof *encoders)
 
 static const char *const check_words[] = {"none", "sample", "all", NULL};
-static const char *const audio_words[] = {"aac", NULL};
-static const enum audio_codec audio_codecs[] = {AUDIO_AAC};
+static const char *const audio_words[] = {"aac", "opus", NULL};
+static const enum audio_codec audio_codecs[] = {AUDIO_AAC, AUDIO_OPUS};
+static const char *const channel_words[] = {"1", "2", "6", NULL};
+static const int32_t channel_counts[] = {1, 2, 6};
 static const char *const sample_rate_words[] = {"44100", "48000", NULL};
 static const int32_t sample_rates[] = {44100, 48000};
 
 static const struct config_key policy_keys[] = {
-    {"name", true},   {"gop", false},      {"segment", false},  {"chunk", false},
-    {"check", false}, {"attempts", false}, {"watchdog", false}, {"codecs", true},
-    {"audio", false}, {NULL, false},
+    {"name", true},   {"gop", false},      {"segment", false},   {"chunk", false},
+    {"check", false}, {"attempts", false}, {"watchdog", false},  {"codecs", true},
+    {"audio", false}, {"loudness", false}, {"true_peak", false}, {NULL, false},
 };
 static const struct config_key codec_keys[] = {
     {"codec", true},    {"route", true}, {"preset", false},
@@ -193,6 +201,29 @@ static void read_codecs(const struct config_reader *reader, const struct config_
     }
 }
 
+static void read_audio_entry(const struct config_reader *reader, const struct config_node *node,
+                             struct policy_audio *audio)
+{
+    int32_t at = 0;
+    config_read_choice(reader, config_map_find(node, "codec"), audio_words, &at);
+    audio->codec = audio_codecs[at];
+    const struct config_node *channels = config_map_find(node, "channels");
+    if (channels && config_read_choice(reader, channels, channel_words, &at))
+        audio->channels = channel_counts[at];
+    const struct config_node *bitrate = config_map_find(node, "bitrate");
+    if (config_read_kbit(reader, bitrate, 32, 512, &audio->bitrate_kbps) &&
+        audio->bitrate_kbps > CHANNEL_MAX_KBIT * audio->channels)
+        config_node_mistake(reader, bitrate, "%dk is more than %s uses for %d channel%s; %dk is",
+                            (int)audio->bitrate_kbps, audio_codec_word(audio->codec),
+                            (int)audio->channels, audio->channels == 1 ? "" : "s",
+                            CHANNEL_MAX_KBIT * (int)audio->channels);
+    const struct config_node *rate = config_map_find(node, "sample_rate");
+    if (rate && config_read_choice(reader, rate, sample_rate_words, &at))
+        audio->sample_rate_hz = sample_rates[at];
+    if (audio->codec == AUDIO_OPUS && audio->sample_rate_hz != 48000)
+        config_node_mistake(reader, rate, "opus always runs at 48000; leave it out");
+}
+
 static void read_audio(const struct config_reader *reader, const struct config_node *list,
                        struct policy *policy)
 {
@@ -208,14 +239,7 @@ static void read_audio(const struct config_reader *reader, const struct config_n
         *audio = (struct policy_audio){.channels = 2, .sample_rate_hz = 48000};
         if (!config_map_check(reader, node, audio_keys))
             continue;
-        int32_t at = 0;
-        config_read_choice(reader, config_map_find(node, "codec"), audio_words, &at);
-        audio->codec = audio_codecs[at];
-        config_read_kbit(reader, config_map_find(node, "bitrate"), 32, 512, &audio->bitrate_kbps);
-        config_read_int(reader, config_map_find(node, "channels"), 1, 2, &audio->channels);
-        const struct config_node *rate = config_map_find(node, "sample_rate");
-        if (rate && config_read_choice(reader, rate, sample_rate_words, &at))
-            audio->sample_rate_hz = sample_rates[at];
+        read_audio_entry(reader, node, audio);
         for (int32_t i = 0; i < policy->audio_count; i++)
             if (policy->audio[i].codec == audio->codec &&
                 policy->audio[i].bitrate_kbps == audio->bitrate_kbps &&
@@ -223,6 +247,15 @@ static void read_audio(const struct config_reader *reader, const struct config_n
                 config_node_mistake(reader, node, "is the same as audio %d; leave one out", (int)i);
         policy->audio_count++;
     }
+}
+
+static void read_loudness(const struct config_reader *reader, const struct config_node *target,
+                          const struct config_node *peak, struct policy_loudness *out)
+{
+    if (target && !(target->kind == CONFIG_SCALAR && strcmp(target->text, "off") == 0))
+        out->on = config_read_tenths(reader, target, LOUDNESS_MIN_TENTHS, LOUDNESS_MAX_TENTHS,
+                                     &out->target_tenths);
+    config_read_tenths(reader, peak, PEAK_MIN_TENTHS, PEAK_MAX_TENTHS, &out->peak_tenths);
 }
 
 static void read_policy(const struct config_reader *reader, const struct config_node *root,
@@ -261,6 +294,8 @@ static void read_policy(const struct config_reader *reader, const struct config_
     policy->opening_ns = policy->gop_ns;
     read_codecs(reader, config_map_find(root, "codecs"), policy);
     read_audio(reader, config_map_find(root, "audio"), policy);
+    read_loudness(reader, config_map_find(root, "loudness"), config_map_find(root, "true_peak"),
+                  &policy->loudness);
 }
 
 int config_policy_parse(const char *name, const char *text, size_t length, struct policy *out,
@@ -277,6 +312,7 @@ int config_policy_parse(const char *name, const char *text, size_t length, struc
         .attempts_max = 5,
         .check = CHECK_SAMPLE,
         .watchdog_ns = SL_S_TO_NS(60),
+        .loudness = {.target_tenths = -230, .peak_tenths = -10},
     };
     const struct config_node *root = config_tree_build(&reader, text, length);
     if (root)

@@ -376,15 +376,19 @@ bool config_read_tenths(const struct config_reader *reader, const struct config_
     if (!node)
         return true;
     char expected[96], safe[CONFIG_SAFE_BYTES];
-    snprintf(expected, sizeof expected,
-             "a number from %d to %d with at most one decimal, like 23 or 22.5",
-             (int)(min_tenths / 10), (int)(max_tenths / 10));
+    snprintf(expected, sizeof expected, "a number from %d to %d with at most one decimal, like %s",
+             (int)(min_tenths / 10), (int)(max_tenths / 10),
+             min_tenths < 0 ? "-23 or -22.5" : "23 or 22.5");
     const char *text = scalar_text(reader, node, expected);
     if (!text)
         return false;
     int64_t thousandths;
-    if (!thousandths_parse(text, strlen(text), &thousandths) || thousandths % 100 ||
-        thousandths / 100 < min_tenths || thousandths / 100 > max_tenths) {
+    bool minus = min_tenths < 0 && text[0] == '-';
+    bool parsed = thousandths_parse(text + minus, strlen(text + minus), &thousandths);
+    if (parsed && minus)
+        thousandths = -thousandths;
+    if (!parsed || thousandths % 100 || thousandths / 100 < min_tenths ||
+        thousandths / 100 > max_tenths) {
         config_node_mistake(reader, node, "\"%s\"; expected %s", config_text_safe(text, safe),
                             expected);
         return false;

@@ -11,9 +11,11 @@
 
 #include "base/time.h"
 #include "media/media_limits.h"
+#include "media/media_streams.h"
 #include "media/media_try.h"
 
 #define PROGRESS_EVERY_PACKETS 256
+#define LISTEN_PACKETS_MAX     500
 
 struct row {
     int64_t pts;
@@ -70,14 +72,17 @@ static void count_streams(const AVFormatContext *format, struct media_info *info
     }
 }
 
+/* *out stays NULL for a source without a picture. */
 static int find_video(AVFormatContext *format, const struct media_info *info, AVStream **out,
                       struct sl_failure *why)
 {
+    if (info->video_stream_count == 0 && info->audio_stream_count > 0)
+        return SL_OK; /* sound alone; cover art is no picture */
     if (info->video_stream_count == 0)
-        return sl_fail(
-            why, SL_ENOVIDEO,
-            "the file has no video stream (%d audio, %d subtitle): send one with a picture",
-            info->audio_stream_count, info->subtitle_stream_count);
+        return sl_fail(why, SL_ENOVIDEO,
+                       "the file has neither a video nor an audio stream (%d subtitle): send one "
+                       "with a picture or sound",
+                       info->subtitle_stream_count);
     int best = av_find_best_stream(format, AVMEDIA_TYPE_VIDEO, -1, -1, NULL, 0);
     if (best >= 0 && is_picture(format->streams[best]))
         best = -1;
@@ -149,39 +154,7 @@ static void fill_video(AVFormatContext *format, AVStream *stream, struct media_v
     video->full_range = par->color_range == AVCOL_RANGE_JPEG;
 }
 
-static void fill_audio(const AVStream *stream, struct media_audio *audio)
-{
-    const AVCodecParameters *par = stream->codecpar;
-    audio->present = true;
-    audio->stream_index = stream->index;
-    word_copy(audio->codec, avcodec_get_name(par->codec_id));
-    audio->channels = par->ch_layout.nb_channels;
-    audio->sample_rate_hz = par->sample_rate;
-    audio->time_base = rational_of(stream->time_base);
-    audio->first_pts = INT64_MAX;
-    audio->end_pts = INT64_MIN;
-    const AVDictionaryEntry *language = av_dict_get(stream->metadata, "language", NULL, 0);
-    if (language && strlen(language->value) == 3 && strcmp(language->value, "und") != 0)
-        word_copy(audio->language, language->value);
-}
-
 /* ---- packets ---- */
-
-static void note_audio(const AVPacket *packet, struct media_audio *audio)
-{
-    if (packet->pts == AV_NOPTS_VALUE || (packet->flags & AV_PKT_FLAG_DISCARD))
-        return;
-    int64_t first = packet->pts;
-    size_t bytes = 0;
-    const uint8_t *skip = av_packet_get_side_data(packet, AV_PKT_DATA_SKIP_SAMPLES, &bytes);
-    if (skip && bytes >= 4 && audio->sample_rate_hz > 0)
-        first += av_rescale_q(AV_RL32(skip), (AVRational){1, audio->sample_rate_hz},
-                              (AVRational){audio->time_base.num, audio->time_base.den});
-    if (first < audio->first_pts)
-        audio->first_pts = first;
-    if (packet->pts + packet->duration > audio->end_pts)
-        audio->end_pts = packet->pts + packet->duration;
-}
 
 static int note_video(const AVPacket *packet, const AVStream *stream, struct rows *rows,
                       struct sl_failure *why)
@@ -223,10 +196,27 @@ static int note_video(const AVPacket *packet, const AVStream *stream, struct row
     return SL_OK;
 }
 
+/* Of sound alone a piece is decoded: text taken for MP3 has packets, but never a frame. */
+struct listener {
+    int stream_index;
+    AVCodecContext *decoder; /* NULL: nothing is tried, or enough was */
+    bool heard;
+    int32_t packets;
+};
+
+static void listen(struct listener *l, const AVPacket *packet)
+{
+    AVFrame *frame = av_frame_alloc();
+    if (frame && avcodec_send_packet(l->decoder, packet) >= 0)
+        l->heard = avcodec_receive_frame(l->decoder, frame) >= 0;
+    av_frame_free(&frame);
+    if (l->heard || ++l->packets == LISTEN_PACKETS_MAX)
+        avcodec_free_context(&l->decoder);
+}
+
 static int read_packets(struct media_source *source, const AVStream *video_stream,
-                        const AVStream *audio_stream, const struct media_progress *progress,
-                        int64_t size_bytes, struct rows *rows, struct media_audio *audio,
-                        struct sl_failure *why)
+                        struct listener *listener, const struct media_progress *progress,
+                        struct rows *rows, struct media_info *info, struct sl_failure *why)
 {
     AVPacket *packet = av_packet_alloc();
     if (!packet)
@@ -236,16 +226,18 @@ static int read_packets(struct media_source *source, const AVStream *video_strea
         code = media_limit_packets(n + 1, why);
         if (code == SL_OK) /* some containers tell of more as they go */
             code = media_limit_streams(media_source_format(source)->nb_streams, why);
-        if (code == SL_OK && packet->stream_index == video_stream->index)
+        if (code == SL_OK && video_stream && packet->stream_index == video_stream->index)
             code = note_video(packet, video_stream, rows, why);
-        else if (audio_stream && packet->stream_index == audio_stream->index)
-            note_audio(packet, audio);
+        else
+            media_streams_note(packet, info);
+        if (listener->decoder && packet->stream_index == listener->stream_index)
+            listen(listener, packet);
         int64_t at = packet->pos;
         av_packet_unref(packet);
         if (code < 0)
             break;
         if (progress && progress->note && n % PROGRESS_EVERY_PACKETS == 0)
-            progress->note(progress->arg, at > 0 ? at : 0, size_bytes);
+            progress->note(progress->arg, at > 0 ? at : 0, info->size_bytes);
     }
     av_packet_free(&packet);
     return code;
@@ -384,6 +376,29 @@ static bool try_seek(struct media_source *source, const AVStream *stream, int64_
     return landed;
 }
 
+static int probe_sound(struct media_source *source, const struct media_progress *progress,
+                       struct media_info *info, struct media_index *index, struct sl_failure *why)
+{
+    struct listener listener = {.stream_index = info->audio[0].stream_index};
+    struct media_audio *first = &info->audio[0];
+    int code = media_decoder_open(media_source_format(source)->streams[listener.stream_index],
+                                  &listener.decoder, why);
+    if (code == SL_OK)
+        code = read_packets(source, NULL, &listener, progress, NULL, info, why);
+    avcodec_free_context(&listener.decoder);
+    if (code < 0)
+        return code;
+    media_streams_settle(info);
+    if (!listener.heard || info->audio_count == 0)
+        return sl_fail(why, SL_EDECODE, "the file has sound only, and nothing of it (%s) decodes",
+                       first->codec);
+    info->duration_ns = av_rescale_q(first->end_pts - first->first_pts,
+                                     (AVRational){first->time_base.num, first->time_base.den},
+                                     (AVRational){1, (int)SL_NS_PER_S});
+    *index = (struct media_index){.time_base = {first->time_base.num, first->time_base.den}};
+    return media_limit_duration(info->duration_ns, why);
+}
+
 static int probe_opened(struct media_source *source, const struct media_input *input,
                         struct rows *rows, struct sl_arena *arena,
                         const struct media_progress *progress, struct media_info *info,
@@ -397,18 +412,20 @@ static int probe_opened(struct media_source *source, const struct media_input *i
     int code = find_video(format, info, &video, why);
     if (code != SL_OK)
         return code;
-    media_source_only(source, video->index);
+    code = media_streams_find(format, video, info, why);
+    if (code != SL_OK)
+        return code;
+    media_source_only(source, video ? video->index : -1);
+    for (int32_t i = 0; i < info->audio_count; i++)
+        format->streams[info->audio[i].stream_index]->discard = AVDISCARD_DEFAULT;
+    if (!video)
+        return probe_sound(source, progress, info, index, why);
     fill_video(format, video, &info->video);
-    int best = av_find_best_stream(format, AVMEDIA_TYPE_AUDIO, -1, video->index, NULL, 0);
-    AVStream *audio = best >= 0 ? format->streams[best] : NULL;
-    if (audio) {
-        audio->discard = AVDISCARD_DEFAULT;
-        fill_audio(audio, &info->audio);
-    }
-
-    code = read_packets(source, video, audio, progress, input->bytes, rows, &info->audio, why);
+    struct listener deaf = {0};
+    code = read_packets(source, video, &deaf, progress, rows, info, why);
     if (code < 0)
         return code;
+    media_streams_settle(info);
     if (rows->without_time > 0)
         return sl_fail(why, SL_EUNSUPPORTED,
                        "%zu packets of the video stream (%s in %.24s) carry no presentation time: "
@@ -417,8 +434,6 @@ static int probe_opened(struct media_source *source, const struct media_input *i
     rows_settle(rows, video->codecpar->codec_id);
     if (rows->count == 0)
         return sl_fail(why, SL_EDECODE, "the video stream (%s) has no frame", info->video.codec);
-    if (audio && info->audio.end_pts <= info->audio.first_pts)
-        info->audio = (struct media_audio){0}; /* declared, but never came */
 
     code = index_fill(rows, video, arena, index, why);
     if (code != SL_OK)

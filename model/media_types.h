@@ -44,17 +44,30 @@ struct media_video {
     int64_t bytes;       /* of the stream's packets */
 };
 
-/* The audio stream that goes with it. */
+#define MEDIA_TITLE_BYTES 64
+#define MEDIA_NOTE_BYTES  160
+#define MEDIA_AUDIO_MAX   16 /* audio streams that are described; all are counted */
+
+/* What an audio stream is to the others. */
+enum audio_role {
+    AUDIO_ROLE_MAIN,
+    AUDIO_ROLE_COMMENTARY,
+    AUDIO_ROLE_DESCRIPTION,
+    AUDIO_ROLE_COUNT
+};
+
 struct media_audio {
-    bool present;
     int32_t stream_index;
     char codec[MEDIA_WORD_BYTES];
+    char layout[MEDIA_WORD_BYTES]; /* libavutil's: "stereo", "5.1(side)"; empty: not known */
     int32_t channels;
     int32_t sample_rate_hz;
     struct rational time_base;
     int64_t first_pts; /* in time_base of this stream */
     int64_t end_pts;
     char language[MEDIA_WORD_BYTES]; /* ISO 639-2, or empty */
+    char title[MEDIA_TITLE_BYTES];   /* UTF-8 without control characters, or empty */
+    enum audio_role role;
 };
 
 struct media_info {
@@ -66,7 +79,10 @@ struct media_info {
     int32_t subtitle_stream_count;
     bool has_video;
     struct media_video video;
-    struct media_audio audio;
+    struct media_audio
+        audio[MEDIA_AUDIO_MAX]; /* those that can be decoded; the first is the default */
+    int32_t audio_count;
+    char audio_note[MEDIA_NOTE_BYTES]; /* which audio streams are left out, and why; or empty */
 };
 
 #define MEDIA_INDEX_ROWS_MAX (64 * 1024 * 1024) /* 12 days at 60 Hz */

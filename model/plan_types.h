@@ -16,6 +16,8 @@
 /* Limits that a plan never passes; a source that would is refused by name. */
 #define PLAN_CHUNK_SEGMENTS_MAX 64 /* longer keyframe spans become further chunks in linear mode */
 #define PLAN_SEGMENTS_MAX       200000 /* 13 days of 6 s */
+#define PLAN_NOTE_BYTES         256
+#define PLAN_AUDIO_MAX          24 /* audio renditions; streams beyond are left out, and named */
 
 struct plan_rung {
     enum codec codec;
@@ -35,7 +37,7 @@ struct plan_segment {
     int64_t start_pts; /* source time base */
     int64_t end_pts;
     int32_t frame_count; /* predicted by the index */
-    int32_t chunk;       /* index into chunks */
+    int32_t chunk;       /* index into chunks; -1 where there is no picture */
 };
 
 /* What one transcode task covers. */
@@ -50,20 +52,28 @@ struct plan_chunk {
     int64_t work_mpix; /* luma samples decoded and encoded, all rungs of one codec */
 };
 
+/* One stream of the source in one entry of the policy. */
 struct plan_audio {
     enum audio_codec codec;
     int32_t bitrate_kbps;
     int32_t channels;
     int32_t sample_rate_hz;
-    char name[POLICY_WORD_BYTES]; /* "aac-128" */
+    char name[POLICY_WORD_BYTES];  /* "aac-128", "aac-128-deu": a folder, unique */
+    char group[POLICY_WORD_BYTES]; /* "aac-128": the policy's entry */
+    char label[MEDIA_TITLE_BYTES]; /* what a person chooses it by, unique among the streams */
+    int32_t track;                 /* index into the plan's sources; 0 is the default */
+    struct policy_loudness loudness;
 };
 
 struct plan {
-    struct media_video video; /* as probed */
-    struct media_audio source_audio;
-    int64_t origin_pts;    /* zero of the time line */
-    int64_t end_pts;       /* source time base */
-    int32_t timescale;     /* T: media time scale of every video rendition */
+    /* As probed. Without a picture there are no rungs and no chunks, and only time_base means something. */
+    struct media_video video;
+    struct media_audio *sources; /* audio streams that renditions are made of */
+    int32_t source_count;
+    char left_out[PLAN_NOTE_BYTES]; /* which audio is not published and why; empty: all is */
+    int64_t origin_pts;             /* zero of the time line */
+    int64_t end_pts;                /* source time base */
+    int32_t timescale;              /* T: media time scale of every video rendition */
     int64_t reorder_ticks; /* D of docs/architecture.md: the edit list's media time, in 1/T */
     int64_t gop_ns;
     int64_t segment_duration_max_ns;

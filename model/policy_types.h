@@ -18,7 +18,7 @@ enum check_amount { CHECK_NONE, CHECK_SAMPLE, CHECK_ALL };
 #define POLICY_WORD_BYTES 32
 #define POLICY_RUNGS_MAX  12
 #define POLICY_ROUTE_MAX  4
-#define POLICY_AUDIO_MAX  4
+#define POLICY_AUDIO_MAX  8
 
 /* One rung of a ladder. The picture fits into the box height*16/9 x height, turned for portrait. */
 struct policy_rung {
@@ -43,8 +43,15 @@ struct policy_codec {
 struct policy_audio {
     enum audio_codec codec;
     int32_t bitrate_kbps;
-    int32_t channels;
+    int32_t channels; /* 1, 2, or 6: only of sources with surround sound */
     int32_t sample_rate_hz;
+};
+
+/* EBU R128: integrated loudness to reach, and the true peak to keep below. */
+struct policy_loudness {
+    bool on;
+    int32_t target_tenths; /* -230 is -23.0 LUFS */
+    int32_t peak_tenths;   /* -10 is -1.0 dBTP */
 };
 
 struct policy {
@@ -53,7 +60,8 @@ struct policy {
     int32_t codec_count;
     struct policy_audio audio[POLICY_AUDIO_MAX];
     int32_t audio_count;
-    int64_t gop_ns;     /* closed GOPs of about this length */
+    struct policy_loudness loudness; /* of every audio rendition */
+    int64_t gop_ns;                  /* closed GOPs of about this length */
     int64_t segment_ns; /* segments of about this length, each a whole number of GOPs */
     int64_t chunk_ns;   /* a chunk covers at least this much, and one segment */
     int64_t opening_ns; /* the opening is a chunk of about this length; 0: as long as others */

@@ -25,6 +25,10 @@ struct published_rendition {
     char codecs[CODECS_BYTES];
     char encoder[POLICY_WORD_BYTES];
     char language[MEDIA_WORD_BYTES];
+    char group[POLICY_WORD_BYTES]; /* audio: renditions that a player chooses a track from */
+    char label[MEDIA_TITLE_BYTES]; /* audio: the track's name for people */
+    int32_t track;                 /* audio: the same number is the same stream; 0 is the default */
+    enum audio_role role;
     int32_t width;
     int32_t height;
     int32_t channels;

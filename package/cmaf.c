@@ -98,6 +98,12 @@ void cmaf_close(struct cmaf_writer **writer)
 
 /* ---- init ---- */
 
+/* Samples of an access unit. */
+static int audio_frame(const struct cmaf_track *t)
+{
+    return t->audio_codec == AUDIO_OPUS ? 960 : 1024;
+}
+
 static int stream_fill(const struct cmaf_track *t, AVStream *stream)
 {
     AVCodecParameters *par = stream->codecpar;
@@ -111,9 +117,9 @@ static int stream_fill(const struct cmaf_track *t, AVStream *stream)
         av_dict_set(&stream->metadata, "language", t->language, 0);
     if (t->audio) {
         par->codec_type = AVMEDIA_TYPE_AUDIO;
-        par->codec_id = AV_CODEC_ID_AAC;
+        par->codec_id = t->audio_codec == AUDIO_OPUS ? AV_CODEC_ID_OPUS : AV_CODEC_ID_AAC;
         par->sample_rate = t->sample_rate_hz;
-        par->frame_size = 1024;
+        par->frame_size = audio_frame(t);
         par->initial_padding = (int)t->reorder_ticks;
         av_channel_layout_default(&par->ch_layout, t->channels);
         return 0;
@@ -155,7 +161,7 @@ static int moov_mux(const struct cmaf_track *t, AVFormatContext *mux)
     memcpy(packet->data, nothing, sizeof nothing);
     packet->dts = -t->reorder_ticks;
     packet->pts = t->audio ? packet->dts : 0;
-    packet->duration = t->audio ? 1024 : t->timescale;
+    packet->duration = t->audio ? audio_frame(t) : t->timescale;
     packet->flags = AV_PKT_FLAG_KEY;
     rc = av_write_frame(mux, packet);
     if (rc >= 0)
@@ -415,9 +421,16 @@ int cmaf_codecs(const struct cmaf_track *track, char out[CODECS_BYTES], struct s
     const uint8_t *e = track->extradata;
     size_t bytes = track->extradata_bytes;
     if (track->audio) {
-        if (track->audio_codec != AUDIO_AAC)
-            return sl_fail(why, SL_EUNSUPPORTED, "CMAF audio of codec %s is not written",
-                           audio_codec_word(track->audio_codec));
+        if (track->audio_codec == AUDIO_OPUS) {
+            /* RFC 7845: the pre-skip tells players what not to show, and must be the edit list's. */
+            if (bytes < 19 || memcmp(e, "OpusHead", 8) != 0 ||
+                (e[10] | e[11] << 8) != track->reorder_ticks || track->sample_rate_hz != 48000)
+                return sl_fail(why, SL_EMISMATCH,
+                               "%zu bytes are no OpusHead of %lld samples at %d Hz", bytes,
+                               (long long)track->reorder_ticks, track->sample_rate_hz);
+            snprintf(out, CODECS_BYTES, "opus");
+            return SL_OK;
+        }
         /* ISO/IEC 14496-3, 1.6.2.1: five bits of object type, 31 escapes to six more. */
         unsigned type = bytes >= 2 ? e[0] >> 3 : 0;
         if (type == 31)

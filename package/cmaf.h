@@ -28,7 +28,8 @@ struct cmaf_track {
     bool audio;
     enum codec codec;
     enum audio_codec audio_codec;
-    const uint8_t *extradata; /* avcC, hvcC or Annex B parameter sets; AudioSpecificConfig */
+    const uint8_t
+        *extradata; /* avcC, hvcC or Annex B parameter sets; AudioSpecificConfig, OpusHead */
     size_t extradata_bytes;
     int32_t timescale;
     int64_t
@@ -60,7 +61,7 @@ int cmaf_segment(struct cmaf_writer *writer, int32_t number, const struct cmaf_p
                  size_t count, int64_t start_ticks, int64_t end_ticks, struct sl_buf *out,
                  struct sl_failure *why);
 
-/* RFC 6381: "avc1.64001F", "mp4a.40.2". */
+/* RFC 6381: "avc1.64001F", "mp4a.40.2", "opus". */
 int cmaf_codecs(const struct cmaf_track *track, char out[CODECS_BYTES], struct sl_failure *why);
 
 #endif

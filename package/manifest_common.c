@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/language.h"
 #include "base/time.h"
 
 static int rendition_check(const struct published_set *set, int32_t index, struct sl_failure *why)
@@ -122,24 +123,7 @@ void manifest_uri_put(struct sl_buf *out, const char *from, const char *key)
 
 const char *manifest_language(const char *iso639_2)
 {
-    static const char *const table[][2] = {
-        {"ara", "ar"}, {"bul", "bg"}, {"cat", "ca"}, {"ces", "cs"}, {"chi", "zh"}, {"cze", "cs"},
-        {"dan", "da"}, {"deu", "de"}, {"dut", "nl"}, {"ell", "el"}, {"eng", "en"}, {"est", "et"},
-        {"fin", "fi"}, {"fra", "fr"}, {"fre", "fr"}, {"ger", "de"}, {"gre", "el"}, {"heb", "he"},
-        {"hin", "hi"}, {"hrv", "hr"}, {"hun", "hu"}, {"ind", "id"}, {"ita", "it"}, {"jpn", "ja"},
-        {"kor", "ko"}, {"lav", "lv"}, {"lit", "lt"}, {"msa", "ms"}, {"nld", "nl"}, {"nor", "no"},
-        {"per", "fa"}, {"pol", "pl"}, {"por", "pt"}, {"ron", "ro"}, {"rum", "ro"}, {"rus", "ru"},
-        {"slk", "sk"}, {"slo", "sk"}, {"slv", "sl"}, {"spa", "es"}, {"srp", "sr"}, {"swe", "sv"},
-        {"tha", "th"}, {"tur", "tr"}, {"ukr", "uk"}, {"vie", "vi"}, {"zho", "zh"},
-    };
-    if (!iso639_2[0])
-        return "und";
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-        if (strcmp(table[i][0], iso639_2) == 0)
-            return table[i][1];
-    /* Container text is hostile: anything but a short word of letters is no language. */
-    size_t length = strspn(iso639_2, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-");
-    return length <= 12 && iso639_2[length] == '\0' ? iso639_2 : "und";
+    return sl_language_tag(iso639_2);
 }
 
 /* RFC 8216, 4.3.4.2: the peak is the largest rate of any run of segments that lasts between half and one and

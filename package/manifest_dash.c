@@ -96,6 +96,40 @@ static void representation_put(struct sl_buf *out, const struct published_set *s
     sl_buf_text(out, "        </SegmentList>\n      </Representation>\n");
 }
 
+static bool switchable(const struct published_rendition *a, const struct published_rendition *b)
+{
+    if (a->audio != b->audio)
+        return false;
+    return a->audio ? a->audio_codec == b->audio_codec && a->track == b->track &&
+                          a->channels == b->channels
+                    : a->codec == b->codec;
+}
+
+/* What a person and a player choose a track by. */
+static void track_put(struct sl_buf *out, const struct published_set *set,
+                      const struct published_rendition *r)
+{
+    const char *main_language = r->language;
+    for (int32_t i = 0; i < set->rendition_count; i++)
+        if (set->renditions[i].audio && set->renditions[i].track == 0)
+            main_language = set->renditions[i].language;
+    const char *role = r->track == 0                             ? "main"
+                       : r->role == AUDIO_ROLE_COMMENTARY        ? "commentary"
+                       : r->role == AUDIO_ROLE_DESCRIPTION       ? "description"
+                       : strcmp(r->language, main_language) != 0 ? "dub"
+                                                                 : "alternate";
+    if (r->label[0]) {
+        sl_buf_text(out, "      <Label>");
+        xml_put(out, r->label);
+        sl_buf_text(out, "</Label>\n");
+    }
+    if (r->role == AUDIO_ROLE_DESCRIPTION)
+        sl_buf_text(out, "      <Accessibility "
+                         "schemeIdUri=\"urn:tva:metadata:cs:AudioPurposeCS:2007\" value=\"1\"/>\n");
+    sl_buf_printf(out, "      <Role schemeIdUri=\"urn:mpeg:dash:role:2011\" value=\"%s\"/>\n",
+                  role);
+}
+
 int manifest_dash(const struct published_set *set, struct sl_buf *out, struct sl_failure *why)
 {
     int rc = manifest_set_check(set, why);
@@ -116,7 +150,7 @@ int manifest_dash(const struct published_set *set, struct sl_buf *out, struct sl
     duration_put(out, "maxSegmentDuration", longest_us);
     duration_put(out, "minBufferTime", longest_us);
     sl_buf_text(out, ">\n  <Period id=\"0\" start=\"PT0S\">\n");
-    /* Players switch inside an adaptation set: one for each video codec, one for each audio rendition. */
+    /* Players switch inside an adaptation set: one for each video codec, one for each codec and channels of a track. */
     int32_t id = 0;
     for (int32_t i = 0; i < set->rendition_count;) {
         const struct published_rendition *r = &set->renditions[i];
@@ -130,11 +164,12 @@ int manifest_dash(const struct published_set *set, struct sl_buf *out, struct sl
             sl_buf_text(out, "\"");
         }
         sl_buf_text(out, ">\n");
+        if (r->audio)
+            track_put(out, set, r);
         int32_t next = i;
         do {
             representation_put(out, set, &set->renditions[next++]);
-        } while (next < set->rendition_count && !r->audio && !set->renditions[next].audio &&
-                 set->renditions[next].codec == r->codec);
+        } while (next < set->rendition_count && switchable(r, &set->renditions[next]));
         sl_buf_text(out, "    </AdaptationSet>\n");
         i = next;
     }

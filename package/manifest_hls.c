@@ -96,45 +96,133 @@ int manifest_hls_event(const struct published_set *set, int32_t rendition, const
     return done(out, why);
 }
 
-static void media_put(struct sl_buf *out, const struct published_rendition *audio, bool first)
+/* ---- audio groups ---- */
+
+/* Every group offers every track, so that a player which changes the group keeps its language. */
+struct groups {
+    const struct published_rendition *audio; /* of the set */
+    int32_t count;
+    int32_t track_count;
+};
+
+static struct groups groups_of(const struct published_set *set, int32_t videos)
 {
-    const char *language = manifest_language(audio->language);
+    struct groups g = {set->renditions + videos, set->rendition_count - videos, 0};
+    for (int32_t i = 0; i < g.count; i++)
+        if (g.audio[i].track >= g.track_count)
+            g.track_count = g.audio[i].track + 1;
+    return g;
+}
+
+/* The first rendition of a group stands for it. */
+static bool opens_group(const struct groups *g, int32_t index)
+{
+    for (int32_t i = 0; i < index; i++)
+        if (strcmp(g->audio[i].group, g->audio[index].group) == 0)
+            return false;
+    return true;
+}
+
+/* What a group plays of a track: its own rendition; where it has none (a stereo track beside a surround one) that of
+ * another group, of the same codec if there is one. NULL: the track has none at all. */
+static const struct published_rendition *
+member(const struct groups *g, const struct published_rendition *group, int32_t track)
+{
+    const struct published_rendition *same_codec = NULL, *any = NULL;
+    for (int32_t i = 0; i < g->count; i++) {
+        const struct published_rendition *r = &g->audio[i];
+        if (r->track != track)
+            continue;
+        if (strcmp(r->group, group->group) == 0)
+            return r;
+        if (!same_codec && r->audio_codec == group->audio_codec)
+            same_codec = r;
+        any = any ? any : r;
+    }
+    return same_codec ? same_codec : any;
+}
+
+/* A player may choose by language alone among those that nothing else tells apart. */
+static bool chosen_by_language(const struct groups *g, const struct published_rendition *r)
+{
+    for (int32_t i = 0; i < g->count; i++)
+        if (g->audio[i].track < r->track && g->audio[i].role == r->role &&
+            strcmp(g->audio[i].language, r->language) == 0)
+            return false;
+    return r->role != AUDIO_ROLE_COMMENTARY;
+}
+
+static void media_put(struct sl_buf *out, const struct groups *g,
+                      const struct published_rendition *group, const struct published_rendition *r)
+{
+    const char *language = manifest_language(r->language);
     sl_buf_text(out, "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=");
-    quoted_put(out, audio->name);
+    quoted_put(out, group->group);
     sl_buf_text(out, ",NAME=");
-    quoted_put(out, strcmp(language, "und") == 0 ? "Audio" : language);
+    quoted_put(out, r->label);
     if (strcmp(language, "und") != 0)
         sl_buf_printf(out, ",LANGUAGE=\"%s\"", language);
-    sl_buf_printf(out, ",DEFAULT=%s,AUTOSELECT=YES", first ? "YES" : "NO");
-    if (audio->channels > 0)
-        sl_buf_printf(out, ",CHANNELS=\"%d\"", audio->channels);
+    sl_buf_printf(out, ",DEFAULT=%s,AUTOSELECT=%s", r->track == 0 ? "YES" : "NO",
+                  r->track == 0 || chosen_by_language(g, r) ? "YES" : "NO");
+    if (r->role == AUDIO_ROLE_DESCRIPTION)
+        sl_buf_text(out, ",CHARACTERISTICS=\"public.accessibility.describes-video\"");
+    if (r->channels > 0)
+        sl_buf_printf(out, ",CHANNELS=\"%d\"", r->channels);
     sl_buf_text(out, ",URI=\"");
-    manifest_uri_put(out, "", audio->playlist_key);
+    manifest_uri_put(out, "", r->playlist_key);
     sl_buf_text(out, "\"\n");
 }
 
-static void variant_put(struct sl_buf *out, const struct published_set *set,
-                        const struct published_rendition *video,
-                        const struct published_rendition *audio)
+static void medias_put(struct sl_buf *out, const struct groups *g)
 {
-    int64_t peak, average;
-    manifest_bandwidth(video, &peak, &average);
-    if (audio && audio != video) {
-        int64_t audio_peak, audio_average;
-        manifest_bandwidth(audio, &audio_peak, &audio_average);
-        peak += audio_peak;
-        average += audio_average;
+    for (int32_t i = 0; i < g->count; i++)
+        for (int32_t track = 0; track < g->track_count && opens_group(g, i); track++) {
+            const struct published_rendition *r = member(g, &g->audio[i], track);
+            if (r)
+                media_put(out, g, &g->audio[i], r);
+        }
+}
+
+/* ---- variants ---- */
+
+/* What a group adds to a variant: the rates of its largest member, and the codecs of all. */
+static void group_sum(const struct groups *g, const struct published_rendition *group,
+                      int64_t *peak, int64_t *average, struct sl_buf *codecs)
+{
+    *peak = *average = 0;
+    for (int32_t track = 0; track < g->track_count; track++) {
+        const struct published_rendition *r = member(g, group, track);
+        int64_t r_peak, r_average;
+        if (!r)
+            continue;
+        manifest_bandwidth(r, &r_peak, &r_average);
+        *peak = r_peak > *peak ? r_peak : *peak;
+        *average = r_average > *average ? r_average : *average;
+        if (!codecs->length || !strstr((const char *)codecs->data, r->codecs))
+            sl_buf_printf(codecs, "%s%s", codecs->length ? "," : "", r->codecs);
     }
-    sl_buf_printf(out, "#EXT-X-STREAM-INF:BANDWIDTH=%" PRId64 ",AVERAGE-BANDWIDTH=%" PRId64, peak,
-                  average);
-    sl_buf_text(out, ",CODECS=\"");
-    sl_buf_text(out, video->codecs);
-    if (audio && audio != video) {
-        sl_buf_text(out, ",");
-        sl_buf_text(out, audio->codecs);
+}
+
+/* video NULL: sound alone, the group's first track. group NULL: a picture without sound. */
+static void variant_put(struct sl_buf *out, const struct published_set *set,
+                        const struct published_rendition *video, const struct groups *g,
+                        const struct published_rendition *group)
+{
+    int64_t peak = 0, average = 0, audio_peak = 0, audio_average = 0;
+    struct sl_buf codecs = {0};
+    if (video) {
+        manifest_bandwidth(video, &peak, &average);
+        sl_buf_printf(&codecs, "%s", video->codecs);
     }
-    sl_buf_text(out, "\"");
-    if (!video->audio) {
+    if (group)
+        group_sum(g, group, &audio_peak, &audio_average, &codecs);
+    sl_buf_printf(out, "#EXT-X-STREAM-INF:BANDWIDTH=%" PRId64 ",AVERAGE-BANDWIDTH=%" PRId64,
+                  peak + audio_peak, average + audio_average);
+    sl_buf_text(out, ",CODECS=");
+    quoted_put(out, codecs.data ? (const char *)codecs.data : "");
+    out->failed |= codecs.failed;
+    sl_buf_fini(&codecs);
+    if (video) {
         sl_buf_printf(out, ",RESOLUTION=%dx%d", video->width, video->height);
         if (set->frame_rate.num > 0 && set->frame_rate.den > 0) {
             int64_t millis =
@@ -143,12 +231,12 @@ static void variant_put(struct sl_buf *out, const struct published_set *set,
             sl_buf_printf(out, ",FRAME-RATE=%" PRId64 ".%03" PRId64, millis / 1000, millis % 1000);
         }
     }
-    if (audio) {
+    if (group) {
         sl_buf_text(out, ",AUDIO=");
-        quoted_put(out, audio->name);
+        quoted_put(out, group->group);
     }
     sl_buf_text(out, "\n");
-    manifest_uri_put(out, "", video->playlist_key);
+    manifest_uri_put(out, "", video ? video->playlist_key : member(g, group, 0)->playlist_key);
     sl_buf_text(out, "\n");
 }
 
@@ -166,17 +254,18 @@ int manifest_hls_master(const struct published_set *set, struct sl_buf *out, str
     }
     const struct published_rendition *r = set->renditions;
     sl_buf_text(out, "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-INDEPENDENT-SEGMENTS\n");
-    /* One group for each audio rendition, and each video once per group: its bandwidth differs. */
-    for (int32_t i = videos; i < set->rendition_count; i++)
-        media_put(out, &r[i], true);
-    if (videos == 0)
-        for (int32_t i = 0; i < set->rendition_count; i++)
-            variant_put(out, set, &r[i], &r[i]);
-    for (int32_t i = 0; i < videos; i++) {
-        if (videos == set->rendition_count)
-            variant_put(out, set, &r[i], NULL);
-        for (int32_t j = videos; j < set->rendition_count; j++)
-            variant_put(out, set, &r[i], &r[j]);
+    struct groups g = groups_of(set, videos);
+    medias_put(out, &g);
+    /* Each picture once with each group: bandwidth and codecs differ. The policy's first group comes first. */
+    for (int32_t i = 0; i < g.count; i++) {
+        if (!opens_group(&g, i))
+            continue;
+        if (videos == 0)
+            variant_put(out, set, NULL, &g, &g.audio[i]);
+        for (int32_t v = 0; v < videos; v++)
+            variant_put(out, set, &r[v], &g, &g.audio[i]);
     }
+    for (int32_t v = 0; v < videos && g.count == 0; v++)
+        variant_put(out, set, &r[v], &g, NULL);
     return done(out, why);
 }

@@ -310,6 +310,51 @@ static int variant_check(const struct published_rendition *r, struct span tag,
     return SL_OK;
 }
 
+/* The n-th EXT-X-MEDIA line of the text, without its name. */
+static bool media_line(struct span text, int32_t n, struct span *out)
+{
+    struct span line;
+    while (line_next(&text, &line))
+        if (span_starts(line, "#EXT-X-MEDIA:") && n-- == 0) {
+            *out = span_after(line, 13);
+            return true;
+        }
+    return false;
+}
+
+static bool span_same(struct span a, struct span b)
+{
+    return a.length == b.length && memcmp(a.at, b.at, a.length) == 0;
+}
+
+/* A variant's group is there, with one default, and no two of it by one name. */
+static int group_check(struct span text, struct span tag, struct sl_failure *why)
+{
+    struct span wanted, line, group, name, other, value;
+    if (!attribute(tag, "AUDIO", ',', &wanted))
+        return SL_OK;
+    int32_t members = 0, defaults = 0;
+    for (int32_t i = 0; media_line(text, i, &line); i++) {
+        if (!attribute(line, "GROUP-ID", ',', &group) || !attribute(line, "NAME", ',', &name) ||
+            name.length == 0)
+            return sl_fail(why, SL_EVERIFY,
+                           "an audio rendition of the master has no group or name");
+        if (!span_same(group, wanted))
+            continue;
+        members++;
+        defaults += attribute(line, "DEFAULT", ',', &value) && span_is(value, "YES");
+        for (int32_t j = 0; j < i && media_line(text, j, &line); j++)
+            if (attribute(line, "GROUP-ID", ',', &group) && span_same(group, wanted) &&
+                attribute(line, "NAME", ',', &other) && span_same(other, name))
+                return sl_fail(why, SL_EVERIFY, "two audio renditions of a group are called %.*s",
+                               (int)name.length, name.at);
+    }
+    if (members == 0 || defaults != 1)
+        return sl_fail(why, SL_EVERIFY, "audio group %.*s has %d renditions and %d defaults",
+                       (int)wanted.length, wanted.at, members, defaults);
+    return SL_OK;
+}
+
 int manifest_master_check(const struct published_set *set, const char *text, size_t bytes,
                           struct sl_failure *why)
 {
@@ -336,6 +381,8 @@ int manifest_master_check(const struct published_set *set, const char *text, siz
                              line.length < 120 ? (int)line.length : 120, line.at);
             else
                 rc = variant_check(&set->renditions[found], tag, why);
+            if (rc == SL_OK)
+                rc = group_check((struct span){text, bytes}, tag, why);
             tag = (struct span){0};
         }
         if (found >= 0)

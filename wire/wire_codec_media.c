@@ -12,12 +12,12 @@
     I(end_pts) I(frame_count) I(bytes)
 
 #define AUDIO_MEMBERS(I, T, E, R)                                                                  \
-    I(present) I(stream_index) T(codec) I(channels) I(sample_rate_hz) R(time_base) I(first_pts)    \
-    I(end_pts) T(language)
+    I(stream_index) T(codec) T(layout) I(channels) I(sample_rate_hz) R(time_base) I(first_pts)     \
+    I(end_pts) T(language) T(title) E(role, AUDIO_ROLE_COUNT)
 
 #define INFO_MEMBERS(I, T, E, R)                                                                   \
     T(container) I(size_bytes) I(duration_ns) I(video_stream_count) I(audio_stream_count)          \
-    I(subtitle_stream_count) I(has_video)
+    I(subtitle_stream_count) I(has_video) T(audio_note)
 /* clang-format on */
 
 void wire_video_put(const struct media_video *from, Sluice__V1__MediaVideo *to)
@@ -60,9 +60,13 @@ void wire_info_put(const struct media_info *from, struct wire_info *to)
 {
     info_members_put(from, &to->info);
     wire_video_put(&from->video, &to->video);
-    wire_audio_put(&from->audio, &to->audio);
     to->info.video = &to->video;
-    to->info.audio = &to->audio;
+    to->info.n_audio = (size_t)from->audio_count;
+    to->info.audio = to->audio_list;
+    for (int32_t i = 0; i < from->audio_count; i++) {
+        wire_audio_put(&from->audio[i], &to->audio[i]);
+        to->audio_list[i] = &to->audio[i];
+    }
 }
 
 int wire_info_get(struct wire_decoder *d, const Sluice__V1__MediaInfo *in, struct media_info *out)
@@ -70,8 +74,12 @@ int wire_info_get(struct wire_decoder *d, const Sluice__V1__MediaInfo *in, struc
     if (!in)
         return wire_fail(d, "info", "missing");
     INFO_MEMBERS(WIRE_GET_I, WIRE_GET_T, WIRE_GET_E, WIRE_GET_R)
-    if (wire_video_get(d, in->video, &out->video) || wire_audio_get(d, in->audio, &out->audio))
+    if (wire_video_get(d, in->video, &out->video) ||
+        wire_count_get(d, "audio", in->n_audio, MEDIA_AUDIO_MAX, &out->audio_count))
         return d->code;
+    for (size_t i = 0; i < in->n_audio; i++)
+        if (wire_audio_get(d, in->audio[i], &out->audio[i]))
+            return d->code;
     return SL_OK;
 }
 

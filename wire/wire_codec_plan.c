@@ -8,7 +8,8 @@
     I(bufsize_kbit) T(encoder) T(preset) T(profile)
 
 #define PLAN_AUDIO_MEMBERS(I, T, E, R)                                                             \
-    E(codec, AUDIO_CODEC_COUNT) I(bitrate_kbps) I(channels) I(sample_rate_hz) T(name)
+    E(codec, AUDIO_CODEC_COUNT) I(bitrate_kbps) I(channels) I(sample_rate_hz) T(name) T(group)     \
+    T(label) I(track)
 
 #define SEGMENT_MEMBERS(I, T, E, R)                                                                \
     I(start_pts) I(end_pts) I(frame_count) I(chunk)
@@ -19,7 +20,7 @@
 
 #define PLAN_MEMBERS(I, T, E, R)                                                                   \
     I(origin_pts) I(end_pts) I(timescale) I(reorder_ticks) I(gop_ns) I(segment_duration_max_ns)    \
-    R(frame_rate) I(codec_count)
+    R(frame_rate) I(codec_count) T(left_out)
 /* clang-format on */
 
 #define PLAN_RUNGS_MAX (POLICY_RUNGS_MAX * CODEC_COUNT)
@@ -40,6 +41,9 @@ void wire_plan_audio_put(const struct plan_audio *from, Sluice__V1__PlanAudio *t
 {
     sluice__v1__plan_audio__init(to);
     PLAN_AUDIO_MEMBERS(WIRE_PUT_I, WIRE_PUT_T, WIRE_PUT_E, WIRE_PUT_R)
+    to->loudness_on = from->loudness.on;
+    to->loudness_target_tenths = from->loudness.target_tenths;
+    to->loudness_peak_tenths = from->loudness.peak_tenths;
 }
 
 int wire_plan_audio_get(struct wire_decoder *d, const Sluice__V1__PlanAudio *in,
@@ -48,6 +52,8 @@ int wire_plan_audio_get(struct wire_decoder *d, const Sluice__V1__PlanAudio *in,
     if (!in)
         return wire_fail(d, "audio", "missing");
     PLAN_AUDIO_MEMBERS(WIRE_GET_I, WIRE_GET_T, WIRE_GET_E, WIRE_GET_R)
+    out->loudness = (struct policy_loudness){in->loudness_on, in->loudness_target_tenths,
+                                             in->loudness_peak_tenths};
     return SL_OK;
 }
 
@@ -67,21 +73,26 @@ static int plan_put(const struct plan *from, struct sl_arena *arena, Sluice__V1_
 {
     PLAN_MEMBERS(WIRE_PUT_I, WIRE_PUT_T, WIRE_PUT_E, WIRE_PUT_R)
     Sluice__V1__Rung *rungs;
+    Sluice__V1__MediaAudio *sources;
     Sluice__V1__PlanAudio *audio;
     Sluice__V1__PlanSegment *segments;
     Sluice__V1__PlanChunk *chunks;
     to->n_rungs = (size_t)from->rung_count;
     to->rungs = wire_repeated(arena, to->n_rungs, sizeof *rungs, (void **)&rungs);
+    to->n_sources = (size_t)from->source_count;
+    to->sources = wire_repeated(arena, to->n_sources, sizeof *sources, (void **)&sources);
     to->n_audio = (size_t)from->audio_count;
     to->audio = wire_repeated(arena, to->n_audio, sizeof *audio, (void **)&audio);
     to->n_segments = (size_t)from->segment_count;
     to->segments = wire_repeated(arena, to->n_segments, sizeof *segments, (void **)&segments);
     to->n_chunks = (size_t)from->chunk_count;
     to->chunks = wire_repeated(arena, to->n_chunks, sizeof *chunks, (void **)&chunks);
-    if (!to->rungs || !to->audio || !to->segments || !to->chunks)
+    if (!to->rungs || !to->sources || !to->audio || !to->segments || !to->chunks)
         return SL_ENOMEM;
     for (size_t i = 0; i < to->n_rungs; i++)
         wire_rung_put(&from->rungs[i], &rungs[i]);
+    for (size_t i = 0; i < to->n_sources; i++)
+        wire_audio_put(&from->sources[i], &sources[i]);
     for (size_t i = 0; i < to->n_audio; i++)
         wire_plan_audio_put(&from->audio[i], &audio[i]);
     for (size_t i = 0; i < to->n_segments; i++)
@@ -99,18 +110,16 @@ static bool count_within(int32_t count, int32_t max)
 int wire_plan_encode(const struct plan *plan, struct sl_buf *out)
 {
     if (!count_within(plan->rung_count, PLAN_RUNGS_MAX) ||
-        !count_within(plan->audio_count, POLICY_AUDIO_MAX) ||
+        !count_within(plan->source_count, MEDIA_AUDIO_MAX) ||
+        !count_within(plan->audio_count, PLAN_AUDIO_MAX) ||
         !count_within(plan->segment_count, PLAN_SEGMENTS_MAX) ||
         !count_within(plan->chunk_count, PLAN_SEGMENTS_MAX))
         return SL_ELIMIT;
     struct sl_arena arena = {0};
     Sluice__V1__Plan message = SLUICE__V1__PLAN__INIT;
     Sluice__V1__MediaVideo video;
-    Sluice__V1__MediaAudio audio;
     wire_video_put(&plan->video, &video);
-    wire_audio_put(&plan->source_audio, &audio);
     message.video = &video;
-    message.source_audio = &audio;
     int code = plan_put(plan, &arena, &message);
     if (!code)
         code = wire_pack(&message.base, SIZE_MAX, out);
@@ -135,12 +144,18 @@ static int plan_arrays_get(struct wire_decoder *d, const Sluice__V1__Plan *in, s
     for (size_t i = 0; i < in->n_rungs; i++)
         if (wire_rung_get(d, in->rungs[i], &out->rungs[i]))
             return d->code;
-    for (size_t i = 0; i < in->n_audio; i++)
+    for (size_t i = 0; i < in->n_sources; i++)
+        if (wire_audio_get(d, in->sources[i], &out->sources[i]))
+            return d->code;
+    for (size_t i = 0; i < in->n_audio; i++) {
         if (wire_plan_audio_get(d, in->audio[i], &out->audio[i]))
             return d->code;
+        if (out->audio[i].track < 0 || out->audio[i].track >= out->source_count)
+            return wire_fail(d, "audio.track", "there is no such source");
+    }
     for (size_t i = 0; i < in->n_segments; i++) {
         segment_get(in->segments[i], &out->segments[i]);
-        if (out->segments[i].chunk < 0 || out->segments[i].chunk >= out->chunk_count)
+        if (out->segments[i].chunk < -1 || out->segments[i].chunk >= out->chunk_count)
             return wire_fail(d, "segment.chunk", "there is no such chunk");
     }
     for (size_t i = 0; i < in->n_chunks; i++) {
@@ -158,17 +173,18 @@ static int plan_get(struct wire_decoder *d, const Sluice__V1__Plan *in, struct p
 {
     PLAN_MEMBERS(WIRE_GET_I, WIRE_GET_T, WIRE_GET_E, WIRE_GET_R)
     if (wire_video_get(d, in->video, &out->video) ||
-        wire_audio_get(d, in->source_audio, &out->source_audio) ||
         wire_count_get(d, "rungs", in->n_rungs, PLAN_RUNGS_MAX, &out->rung_count) ||
-        wire_count_get(d, "audio", in->n_audio, POLICY_AUDIO_MAX, &out->audio_count) ||
+        wire_count_get(d, "sources", in->n_sources, MEDIA_AUDIO_MAX, &out->source_count) ||
+        wire_count_get(d, "audio", in->n_audio, PLAN_AUDIO_MAX, &out->audio_count) ||
         wire_count_get(d, "segments", in->n_segments, PLAN_SEGMENTS_MAX, &out->segment_count) ||
         wire_count_get(d, "chunks", in->n_chunks, PLAN_SEGMENTS_MAX, &out->chunk_count))
         return d->code;
     out->rungs = sl_arena_array(d->arena, in->n_rungs, sizeof *out->rungs);
+    out->sources = sl_arena_array(d->arena, in->n_sources, sizeof *out->sources);
     out->audio = sl_arena_array(d->arena, in->n_audio, sizeof *out->audio);
     out->segments = sl_arena_array(d->arena, in->n_segments, sizeof *out->segments);
     out->chunks = sl_arena_array(d->arena, in->n_chunks, sizeof *out->chunks);
-    if (!out->rungs || !out->audio || !out->segments || !out->chunks)
+    if (!out->rungs || !out->sources || !out->audio || !out->segments || !out->chunks)
         return wire_no_memory(d);
     return plan_arrays_get(d, in, out);
 }

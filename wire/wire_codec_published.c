@@ -9,13 +9,14 @@
 #define RENDITION_MEMBERS(I, T, E, R)                                                              \
     I(audio) E(codec, CODEC_COUNT) E(audio_codec, AUDIO_CODEC_COUNT) T(name) T(codecs)             \
     T(encoder) T(language) I(width) I(height) I(channels) I(sample_rate_hz) I(maxrate_kbps)        \
-    I(timescale) T(init_key) I(init_bytes) T(playlist_key)
+    I(timescale) T(init_key) I(init_bytes) T(playlist_key) T(group) T(label) I(track)              \
+    E(role, AUDIO_ROLE_COUNT)
 
 #define SEGMENT_MEMBERS(I, T, E, R)                                                                \
     T(key) I(bytes) I(frame_count) I(start_ticks) I(end_ticks) I(last_ticks)
 /* clang-format on */
 
-#define PUBLISHED_RENDITIONS_MAX (POLICY_RUNGS_MAX * CODEC_COUNT + POLICY_AUDIO_MAX)
+#define PUBLISHED_RENDITIONS_MAX (POLICY_RUNGS_MAX * CODEC_COUNT + PLAN_AUDIO_MAX)
 
 static void segment_put(const struct published_segment *from, Sluice__V1__PublishedSegment *to)
 {

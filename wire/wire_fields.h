@@ -94,11 +94,12 @@ int wire_video_get(struct wire_decoder *d, const Sluice__V1__MediaVideo *in,
 void wire_audio_put(const struct media_audio *from, Sluice__V1__MediaAudio *to);
 int wire_audio_get(struct wire_decoder *d, const Sluice__V1__MediaAudio *in,
                    struct media_audio *out);
-/* A message with its two streams, kept together because they point at each other. */
+/* A message with its streams, kept together because they point at each other. */
 struct wire_info {
     Sluice__V1__MediaInfo info;
     Sluice__V1__MediaVideo video;
-    Sluice__V1__MediaAudio audio;
+    Sluice__V1__MediaAudio audio[MEDIA_AUDIO_MAX];
+    Sluice__V1__MediaAudio *audio_list[MEDIA_AUDIO_MAX];
 };
 void wire_info_put(const struct media_info *from, struct wire_info *to);
 int wire_info_get(struct wire_decoder *d, const Sluice__V1__MediaInfo *in, struct media_info *out);

@@ -38,7 +38,7 @@ int job_probe(struct worker_run *run, struct sl_failure *why)
     struct media_progress progress = {note, run};
     struct media_index index;
     code = media_probe(&input, &run->arena, &progress, &run->report.probe.info, &index, why);
-    if (code == SL_OK)
+    if (code == SL_OK && run->report.probe.info.has_video)
         code = video_judge(&run->report.probe.info.video, why);
     if (code != SL_OK)
         return code;

@@ -129,8 +129,8 @@ struct daemon_video {
     struct plan *plan;
     struct daemon_piece *pieces;
     int32_t piece_count;
-    int32_t inserted;     /* transcode pieces looked at so far */
-    uint32_t audio_tasks; /* bit per audio piece that has its task */
+    int32_t inserted;                 /* transcode pieces looked at so far */
+    bool audio_tasks[PLAN_AUDIO_MAX]; /* audio pieces that have their task */
     struct daemon_set *set;
     struct daemon_package *package;
     struct daemon_live *live;

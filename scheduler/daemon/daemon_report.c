@@ -72,6 +72,13 @@ static int probe_check(const struct report *report, struct sl_failure *why)
          probe->info.video.time_base.num <= 0 || probe->info.video.time_base.den <= 0))
         return sl_fail(why, SL_EMISMATCH, "the probe reported a picture of %dx%d",
                        (int)probe->info.video.width, (int)probe->info.video.height);
+    for (int32_t i = 0; i < probe->info.audio_count; i++) {
+        const struct media_audio *audio = &probe->info.audio[i];
+        if (audio->channels <= 0 || audio->sample_rate_hz <= 0 || audio->time_base.num <= 0 ||
+            audio->time_base.den <= 0)
+            return sl_fail(why, SL_EMISMATCH, "the probe reported audio of %d channels at %d Hz",
+                           (int)audio->channels, (int)audio->sample_rate_hz);
+    }
     return SL_OK;
 }
 

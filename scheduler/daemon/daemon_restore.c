@@ -45,8 +45,8 @@ static int video_restore(void *arg, const struct store_video *row)
 
 static void task_note(struct daemon_video *video, const struct store_task *task)
 {
-    if (task->step == STEP_AUDIO && task->piece >= 0 && task->piece < POLICY_AUDIO_MAX)
-        video->audio_tasks |= UINT32_C(1) << task->piece;
+    if (task->step == STEP_AUDIO && task->piece >= 0 && task->piece < PLAN_AUDIO_MAX)
+        video->audio_tasks[task->piece] = true;
     if (task->step != STEP_TRANSCODE || task->piece < 0 || task->piece >= video->piece_count)
         return;
     struct daemon_piece *piece = &video->pieces[task->piece];

@@ -198,8 +198,8 @@ static int result_make(const struct plan *plan, const struct reports *all,
         for (int32_t piece = 0; piece < pieces && !rendition->audio && code == SL_OK; piece++)
             if (plan_codec_at(plan, piece % plan->codec_count) == rendition->codec)
                 code = device_add(&devices[r], all->transcode[piece]->device_id);
-        for (int32_t piece = 0; piece < plan->audio_count && rendition->audio; piece++)
-            code = device_add(&devices[r], all->audio[piece]->device_id);
+        if (rendition->audio && code == SL_OK)
+            code = device_add(&devices[r], all->audio[(int32_t)r - plan->rung_count]->device_id);
         texts[r] = (char *)devices[r].data;
     }
     struct sl_buf result = {0};

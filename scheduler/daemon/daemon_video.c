@@ -130,12 +130,12 @@ static bool pieces_insert(struct daemon *d, struct daemon_video *video)
     if (!specs || !ids)
         goto done;
     for (int32_t a = 0; a < plan->audio_count; a++)
-        if (!(video->audio_tasks & UINT32_C(1) << a)) {
+        if (!video->audio_tasks[a]) {
             specs[count++] = (struct sched_task_spec){.step = STEP_AUDIO,
                                                       .piece = a,
                                                       .wait_mask = STEP_BIT(STEP_PLAN),
                                                       .demand = plan_step_demand(STEP_AUDIO)};
-            video->audio_tasks |= UINT32_C(1) << a;
+            video->audio_tasks[a] = true;
         }
     for (; video->inserted < video->piece_count && count < SCHED_TASKS_ADD_MAX; video->inserted++)
         if (video->pieces[video->inserted].task.v == 0)
@@ -169,6 +169,8 @@ static void plan_insert(struct daemon *d, struct daemon_video *video)
             abort();
         return;
     }
+    if (video->piece_count == 0)
+        step_mark(d, video, SCHED_STEP_SKIP, STEP_TRANSCODE);
     if (video->plan->audio_count == 0)
         step_mark(d, video, SCHED_STEP_SKIP, STEP_AUDIO);
     step_mark(d, video, SCHED_STEP_SKIP, STEP_SUBTITLES);
@@ -178,6 +180,8 @@ static void plan_insert(struct daemon *d, struct daemon_video *video)
     sl_info(&about, "planned: %d chunks, %d segments, %d rungs, %d audio renditions",
             (int)video->plan->chunk_count, (int)video->plan->segment_count,
             (int)video->plan->rung_count, (int)video->plan->audio_count);
+    if (video->plan->left_out[0])
+        sl_warn(&about, "%s", video->plan->left_out);
 }
 
 /* ---- what is due ---- */
@@ -295,8 +299,8 @@ static void ingest_take(struct daemon *d, struct daemon_video *video, struct dae
 static int piece_note(void *arg, const struct sched_task_row *row)
 {
     struct daemon_video *video = arg;
-    if (row->step == STEP_AUDIO && row->piece >= 0 && row->piece < POLICY_AUDIO_MAX)
-        video->audio_tasks |= UINT32_C(1) << row->piece;
+    if (row->step == STEP_AUDIO && row->piece >= 0 && row->piece < PLAN_AUDIO_MAX)
+        video->audio_tasks[row->piece] = true;
     if (row->step == STEP_TRANSCODE && row->piece >= 0 && row->piece < video->piece_count) {
         video->pieces[row->piece].task = row->task;
         video->pieces[row->piece].preroll = row->preroll;

@@ -158,7 +158,8 @@ static void source_show(const uint8_t *bytes, size_t length, struct sl_arena *ar
     out->width = info.video.width;
     out->height = info.video.height;
     out->frames = info.video.frame_count;
-    out->codec = sl_arena_strdup(arena, info.video.codec);
+    out->codec = sl_arena_strdup(
+        arena, info.has_video || info.audio_count < 1 ? info.video.codec : info.audio[0].codec);
 }
 
 static const char *hex_text(struct sl_arena *arena, const uint8_t *bytes, size_t length)
@@ -436,6 +437,8 @@ static void video_explain(struct daemon *d, struct api_call *call)
         reason_add(call, work_sentence(video->work->kind));
     if (!video->has_original && !video->source_path)
         reason_add(call, "its source has not arrived yet; PUT /api/v1/videos/{id}/source");
+    if (video->plan)
+        reason_add(call, video->plan->left_out);
     struct explain_walk walk = {.d = d, .call = call};
     sched_video_tasks_walk(d->sched, call->video, explain_task, &walk);
     if (call->reason_count == 0)

@@ -32,7 +32,10 @@
  * square-pixel picture fits into; never larger than the source; even sizes, rounded to nearest; equal
  * sizes once; at least one rung for sources below the smallest. Chunk boundaries lie on source keyframes;
  * segment boundaries inside are frames. A final stub shorter than half a segment joins its neighbour. The opening
- * of a video is a chunk of one short segment, wherever the next keyframe is: it is what plays first. */
+ * of a video is a chunk of one short segment, wherever the next keyframe is: it is what plays first.
+ *
+ * Audio: a rendition for each entry of the policy and each stream of the source, as far as PLAN_AUDIO_MAX reaches.
+ * Without a picture the plan has segments of the policy's length and nothing to transcode. */
 int plan_build(const struct media_info *info, const struct media_index *index,
                const struct policy *policy, struct sl_arena *arena, struct plan *out,
                struct sl_failure *why);

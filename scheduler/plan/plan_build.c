@@ -11,8 +11,6 @@
 #define TIMESCALE_ROUNDED 90000
 /* Frames that an encoder may hold back to reorder: x264 with its pyramid of B-frames needs 2, x265 up to 4. */
 #define REORDER_FRAMES    4
-/* Keeps every product of the plan far inside 64 bits. */
-#define PTS_LIMIT         (INT64_C(1) << 60)
 #define DURATION_MAX_NS   SL_S_TO_NS(30 * 86400)
 
 static int32_t common_divisor(int32_t a, int32_t b)
@@ -82,7 +80,8 @@ static int index_check(const struct media_info *info, const struct media_index *
                        (int)index->time_base.num, (int)index->time_base.den,
                        (int)info->video.time_base.num, (int)info->video.time_base.den);
     int64_t last = index->pts[index->count - 1];
-    if (index->pts[0] < -PTS_LIMIT || index->end_pts > PTS_LIMIT || index->end_pts <= last)
+    if (index->pts[0] < -PLAN_PTS_LIMIT || index->end_pts > PLAN_PTS_LIMIT ||
+        index->end_pts <= last)
         return sl_fail(why, SL_EFORMAT,
                        "the index runs from %lld to %lld and ends at %lld; the end must "
                        "follow the last frame",
@@ -96,21 +95,14 @@ static int index_check(const struct media_info *info, const struct media_index *
 }
 
 static int input_check(const struct media_info *info, const struct media_index *index,
-                       const struct policy *policy, struct sl_failure *why)
+                       struct sl_failure *why)
 {
     const struct media_video *video = &info->video;
-    if (!info->has_video)
-        return sl_fail(why, SL_ENOVIDEO, "the file has no video stream; sluice encodes video only");
     if (video->width < 1 || video->height < 1 || video->width > PLAN_SIDE_MAX ||
         video->height > PLAN_SIDE_MAX)
         return sl_fail(why, SL_EUNSUPPORTED,
                        "the picture is %dx%d; sides of 1 to %d samples are supported",
                        (int)video->width, (int)video->height, PLAN_SIDE_MAX);
-    if (policy->gop_ns < 1 || policy->segment_ns < policy->gop_ns)
-        return sl_fail(why, SL_EINVAL,
-                       "policy %.63s has a segment of %lld ns and a GOP of %lld ns; a segment "
-                       "must hold a GOP",
-                       policy->name, (long long)policy->segment_ns, (long long)policy->gop_ns);
     int rc = index_check(info, index, why);
     if (rc)
         return rc;
@@ -161,58 +153,36 @@ static void time_line_choose(const struct media_index *index, struct plan *plan)
         plan->reorder_ticks++;
 }
 
-static int audio_choose(const struct policy *policy, struct sl_arena *arena, struct plan *plan,
+static int picture_plan(const struct media_info *info, const struct media_index *index,
+                        const struct policy *policy, struct sl_arena *arena, struct plan *plan,
                         struct sl_failure *why)
 {
-    if (!plan->source_audio.present || policy->audio_count < 1)
-        return SL_OK;
-    if (policy->audio_count > POLICY_AUDIO_MAX)
-        return sl_fail(why, SL_EINVAL, "policy %.63s names %d audio renditions; %d are the most",
-                       policy->name, (int)policy->audio_count, POLICY_AUDIO_MAX);
-    plan->audio = sl_arena_array(arena, (size_t)policy->audio_count, sizeof *plan->audio);
-    if (!plan->audio)
-        return sl_fail(why, SL_ENOMEM, "no memory for the audio of the plan");
-    for (int32_t i = 0; i < policy->audio_count; i++) {
-        const struct policy_audio *from = &policy->audio[i];
-        const char *word = audio_codec_word(from->codec);
-        if (!word)
-            return sl_fail(why, SL_EINVAL, "policy %.63s names an audio codec of number %d",
-                           policy->name, (int)from->codec);
-        struct plan_audio *out = &plan->audio[plan->audio_count++];
-        out->codec = from->codec;
-        out->bitrate_kbps = from->bitrate_kbps;
-        out->channels = from->channels;
-        out->sample_rate_hz = from->sample_rate_hz;
-        snprintf(out->name, sizeof out->name, "%s-%d", word, (int)from->bitrate_kbps);
-        for (int32_t earlier = 0; earlier < i; earlier++)
-            if (strcmp(plan->audio[earlier].name, out->name) == 0) {
-                snprintf(out->name, sizeof out->name, "%s-%d-%dch", word, (int)from->bitrate_kbps,
-                         (int)from->channels);
-                break;
-            }
-    }
-    return SL_OK;
+    int rc = input_check(info, index, why);
+    if (rc)
+        return rc;
+    plan->video = info->video;
+    plan->frame_rate = frame_rate_choose(&info->video, index);
+    time_line_choose(index, plan);
+    rc = plan_rungs_choose(policy, arena, plan, why);
+    return rc ? rc : plan_cut(index, policy, arena, plan, why);
 }
 
 int plan_build(const struct media_info *info, const struct media_index *index,
                const struct policy *policy, struct sl_arena *arena, struct plan *out,
                struct sl_failure *why)
 {
-    int rc = input_check(info, index, policy, why);
-    if (rc)
-        return rc;
-    struct plan plan = {
-        .video = info->video,
-        .source_audio = info->audio,
-        .gop_ns = policy->gop_ns,
-        .frame_rate = frame_rate_choose(&info->video, index),
-    };
-    time_line_choose(index, &plan);
-    rc = plan_rungs_choose(policy, arena, &plan, why);
+    if (!info->has_video && info->audio_count < 1)
+        return sl_fail(why, SL_ENOVIDEO, "the file has neither a picture nor sound");
+    if (policy->gop_ns < 1 || policy->segment_ns < policy->gop_ns)
+        return sl_fail(why, SL_EINVAL,
+                       "policy %.63s has a segment of %lld ns and a GOP of %lld ns; a segment "
+                       "must hold a GOP",
+                       policy->name, (long long)policy->segment_ns, (long long)policy->gop_ns);
+    struct plan plan = {.gop_ns = policy->gop_ns};
+    int rc = plan_audio_choose(info, policy, arena, &plan, why);
     if (rc == SL_OK)
-        rc = plan_cut(index, policy, arena, &plan, why);
-    if (rc == SL_OK)
-        rc = audio_choose(policy, arena, &plan, why);
+        rc = info->has_video ? picture_plan(info, index, policy, arena, &plan, why)
+                             : plan_audio_time_line(policy, arena, &plan, why);
     if (rc)
         return rc;
     int64_t longest_pts = 0;

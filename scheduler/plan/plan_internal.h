@@ -16,6 +16,10 @@
 #define PLAN_SIDE_MAX        16384                  /* of a picture, in samples */
 #define PLAN_CODEC_RUNGS_MAX (POLICY_RUNGS_MAX + 1) /* the policy's and one of the source's size */
 
+/* Keeps every product of the plan far inside 64 bits. */
+#define PLAN_PTS_LIMIT       (INT64_C(1) << 60)
+#define PLAN_AUDIO_RATE      48000 /* time base of a plan without a picture */
+
 struct plan_size {
     int32_t width;
     int32_t height;
@@ -32,6 +36,15 @@ int plan_rungs_choose(const struct policy *policy, struct sl_arena *arena, struc
 /* Fills segments and chunks. Needs plan->video, origin_pts, end_pts and the rungs. */
 int plan_cut(const struct media_index *index, const struct policy *policy, struct sl_arena *arena,
              struct plan *plan, struct sl_failure *why);
+
+/* Fills sources, audio and left_out. */
+int plan_audio_choose(const struct media_info *info, const struct policy *policy,
+                      struct sl_arena *arena, struct plan *plan, struct sl_failure *why);
+
+/* Without a picture: the time line from the earliest sound to the latest, and segments of the policy's length.
+ * Needs the sources. */
+int plan_audio_time_line(const struct policy *policy, struct sl_arena *arena, struct plan *plan,
+                         struct sl_failure *why);
 
 /* Luma samples of the source's frame and of all rungs of a codec, for one frame. */
 int64_t plan_frame_pix(const struct plan *plan, enum codec codec);

@@ -165,7 +165,7 @@ int plan_audio_job(const struct plan *plan, int32_t piece, struct sl_arena *aren
         .step = STEP_AUDIO,
         .audio =
             {
-                .source = plan->source_audio,
+                .source = plan->sources[plan->audio[piece].track],
                 .out = plan->audio[piece],
                 .origin_pts = plan->origin_pts,
                 .origin_time_base = plan->video.time_base,

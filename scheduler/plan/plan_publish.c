@@ -7,11 +7,11 @@
 #include "scheduler/plan/plan.h"
 #include "scheduler/plan/plan_internal.h"
 
-#define RENDITIONS_MAX        (CODEC_COUNT * PLAN_CODEC_RUNGS_MAX + POLICY_AUDIO_MAX)
+#define RENDITIONS_MAX        (CODEC_COUNT * PLAN_CODEC_RUNGS_MAX + PLAN_AUDIO_MAX)
 #define SAMPLES_PER_RENDITION 2
-/* Verify reads the set, the master, the MPD, a playlist and an init segment per rendition, and the samples. */
-_Static_assert(3 + RENDITIONS_MAX * (2 + SAMPLES_PER_RENDITION) <= JOB_INPUTS_MAX,
-               "verify has room for its inputs");
+/* Verify reads the set, the master, the MPD, a playlist and an init segment per rendition, and the samples: one each,
+ * and a second one as long as there is room. */
+_Static_assert(3 + RENDITIONS_MAX * 3 <= JOB_INPUTS_MAX, "verify has room for its inputs");
 
 static void output_take(const struct report *report, int32_t at, char key[JOB_NAME_BYTES],
                         int64_t *bytes)
@@ -154,7 +154,11 @@ int plan_publish_audio(const struct plan *plan, int32_t piece, const struct repo
     memcpy(out->name, audio->name, sizeof out->name);
     memcpy(out->codecs, rendition->codecs, sizeof out->codecs);
     memcpy(out->encoder, rendition->encoder, sizeof out->encoder);
-    memcpy(out->language, plan->source_audio.language, sizeof out->language);
+    memcpy(out->group, audio->group, sizeof out->group);
+    memcpy(out->label, audio->label, sizeof out->label);
+    memcpy(out->language, plan->sources[audio->track].language, sizeof out->language);
+    out->track = audio->track;
+    out->role = plan->sources[audio->track].role;
     output_take(report, rendition->init_output, out->init_key, &out->init_bytes);
     out->segments = sl_arena_array(arena, (size_t)plan->segment_count, sizeof *out->segments);
     if (!out->segments)
@@ -243,7 +247,7 @@ int plan_publish(const struct plan *plan, const char *video, const struct report
         if (rc)
             return rc;
     }
-    for (int32_t i = 0; i < plan->segment_count; i++)
+    for (int32_t i = 0; i < plan->segment_count && plan->rung_count > 0; i++)
         set.frame_count += set.renditions[0].segments[i].frame_count;
     rc = set_check(&set, why);
     if (rc)
@@ -270,12 +274,12 @@ int plan_verify_samples(const struct published_set *set, uint64_t seed, struct s
         arena, (size_t)set->rendition_count * SAMPLES_PER_RENDITION, sizeof *samples);
     if (!samples)
         return SL_ENOMEM;
-    int32_t count = 0;
+    int32_t count = 0, room = JOB_INPUTS_MAX - 3 - 3 * set->rendition_count;
     for (int32_t r = 0; r < set->rendition_count; r++) {
         int32_t segments = set->renditions[r].segment_count;
         if (segments > 0)
             samples[count++] = (struct job_sample){.rendition = r, .segment = 0};
-        if (segments > 1) {
+        if (segments > 1 && room-- > 0) {
             uint64_t other = mix(seed ^ mix((uint64_t)r)) % (uint64_t)(segments - 1);
             samples[count++] = (struct job_sample){.rendition = r, .segment = 1 + (int32_t)other};
         }

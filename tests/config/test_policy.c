@@ -114,6 +114,14 @@ static void test_left_out_keys_have_the_documented_defaults(void **state)
     assert_int_equal(policy.audio_count, 1);
     assert_int_equal(parse(HEAD CODECS "audio: []\n"), SL_OK);
     assert_int_equal(policy.audio_count, 0);
+    assert_false(policy.loudness.on);
+    assert_int_equal(policy.loudness.peak_tenths, -10);
+    assert_int_equal(parse(HEAD CODECS "loudness: off\n"), SL_OK);
+    assert_false(policy.loudness.on);
+    assert_int_equal(parse(HEAD CODECS "loudness: -16.5\ntrue_peak: -2\n"), SL_OK);
+    assert_true(policy.loudness.on);
+    assert_int_equal(policy.loudness.target_tenths, -165);
+    assert_int_equal(policy.loudness.peak_tenths, -20);
     /* A byte order mark and Windows line ends are no mistake. */
     assert_int_equal(
         parse("\xEF\xBB\xBFname: p\r\ncodecs:\r\n- {codec: h264, route: [x264], rungs: "
@@ -128,10 +136,10 @@ static void test_unknown_key_names_its_place_and_the_valid_ones(void **state)
     (void)state;
     expect(HEAD "segmnt: 6s\n" CODECS,
            "p.yaml:2:1: segmnt: unknown key; did you mean segment? valid keys are name, gop, "
-           "segment, chunk, check, attempts, watchdog, codecs, audio\n");
+           "segment, chunk, check, attempts, watchdog, codecs, audio, loudness, true_peak\n");
     expect(HEAD CODECS "colour: red\n",
            "p.yaml:6:1: colour: unknown key; valid keys are name, gop, segment, chunk, check, "
-           "attempts, watchdog, codecs, audio\n");
+           "attempts, watchdog, codecs, audio, loudness, true_peak\n");
     expect(HEAD "codecs:\n- codec: h264\n  route: [x264]\n  rungs:\n  - {name: a, height: 240, "
                 "crf: 23, maxrat: 400k}\n",
            "p.yaml:6:37: codecs[0].rungs[0].maxrat: unknown key; did you mean maxrate? valid keys "
@@ -157,7 +165,7 @@ static void test_duplicate_key_points_to_the_first(void **state)
         HEAD CODECS "hue: 1\nhue: 2\n",
         "p.yaml:7:1: hue: the key is there already, in line 6; keep one of them\n"
         "p.yaml:6:1: hue: unknown key; valid keys are name, gop, segment, chunk, check, attempts, "
-        "watchdog, codecs, audio\n");
+        "watchdog, codecs, audio, loudness, true_peak\n");
     expect(HEAD CODECS "codecs: {a: [1, 2]}\n",
            "p.yaml:6:1: codecs: the key is there already, in line 2; keep one of them\n");
 }
@@ -166,7 +174,7 @@ static void test_wrong_types_say_what_was_found(void **state)
 {
     (void)state;
     expect("- a\n", "p.yaml:1:1: is a list; expected a mapping with the keys name, gop, segment, "
-                    "chunk, check, attempts, watchdog, codecs, audio\n");
+                    "chunk, check, attempts, watchdog, codecs, audio, loudness, true_peak\n");
     expect(HEAD "gop: [2s]\n" CODECS,
            "p.yaml:2:6: gop: is a list; expected a duration from 500ms to 10s, like 500ms, 6s, 2m "
            "or 1h\n");
@@ -288,12 +296,15 @@ static void test_things_named_twice_are_mistakes(void **state)
            "once\n");
     expect(HEAD CODECS "audio:\n- {codec: aac, bitrate: 128k}\n- {codec: aac, bitrate: 128k}\n",
            "p.yaml:8:3: audio[1]: is the same as audio 0; leave one out\n");
-    expect(HEAD CODECS "audio:\n- {codec: opus, bitrate: 5k, channels: 6, sample_rate: 22050}\n",
-           "p.yaml:7:11: audio[0].codec: \"opus\"; expected one of aac\n"
+    expect(HEAD CODECS "audio:\n- {codec: opus, bitrate: 5k, channels: 5, sample_rate: 22050}\n",
+           "p.yaml:7:40: audio[0].channels: \"5\"; expected one of 1, 2, 6\n"
            "p.yaml:7:26: audio[0].bitrate: \"5k\"; expected 32k to 512k, with its unit, like 800k "
            "or 2.5M\n"
-           "p.yaml:7:40: audio[0].channels: \"6\"; expected a whole number from 1 to 2\n"
            "p.yaml:7:56: audio[0].sample_rate: \"22050\"; expected one of 44100, 48000\n");
+    expect(HEAD CODECS "audio:\n- {codec: opus, bitrate: 96k, sample_rate: 44100}\n",
+           "p.yaml:7:44: audio[0].sample_rate: opus always runs at 48000; leave it out\n");
+    expect(HEAD CODECS "audio:\n- {codec: aac, bitrate: 300k, channels: 1}\n",
+           "p.yaml:7:25: audio[0].bitrate: 300k is more than aac uses for 1 channel; 256k is\n");
 }
 
 static void test_yaml_beyond_plain_settings_is_refused(void **state)

@@ -530,14 +530,14 @@ static void probe_make(struct agent *agent, struct agent_held *held, struct repo
                   .end_pts = (int64_t)frames * step,
                   .frame_count = (int64_t)frames,
                   .bytes = (int64_t)frames * 10},
-        .audio = {.present = true,
-                  .stream_index = 1,
-                  .codec = "aac",
-                  .channels = 2,
-                  .sample_rate_hz = 48000,
-                  .time_base = {1, 48000},
-                  .end_pts = (int64_t)agent->seconds * 48000,
-                  .language = "eng"},
+        .audio_count = 1,
+        .audio = {{.stream_index = 1,
+                   .codec = "aac",
+                   .channels = 2,
+                   .sample_rate_hz = 48000,
+                   .time_base = {1, 48000},
+                   .end_pts = (int64_t)agent->seconds * 48000,
+                   .language = "eng"}},
     };
 }
 

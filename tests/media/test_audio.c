@@ -147,10 +147,10 @@ static void run(const struct kit_clip *clip, int64_t origin_ms, int64_t end_ms, 
     struct media_info info;
     struct media_index index;
     kit_probe(clip, &arena, &info, &index);
-    assert_true(info.audio.present);
+    assert_true(info.audio_count > 0);
     int64_t boundaries[] = {0, end_ms / 2 + 3, end_ms};
     struct job_audio job = {
-        .source = info.audio,
+        .source = info.audio[0],
         .out = {.codec = AUDIO_AAC, .bitrate_kbps = 128, .channels = 2, .sample_rate_hz = RATE},
         .origin_pts = origin_ms,
         .origin_time_base = {1, 1000},

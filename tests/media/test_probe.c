@@ -11,6 +11,7 @@
 
 #include "base/time.h"
 #include "media/media_probe.h"
+#include "media/media_streams.h"
 #include "tests/media/media_kit.h"
 
 struct expected {
@@ -50,7 +51,7 @@ static void clip_is(const struct expected *want)
         assert_int_equal(info.video.frame_rate.num, want->frame_rate.num);
         assert_int_equal(info.video.frame_rate.den, want->frame_rate.den);
     }
-    assert_int_equal(info.audio.present, want->audio);
+    assert_int_equal(info.audio_count > 0, want->audio);
     assert_true(info.video.seekable);
     assert_int_equal(info.video.rotation_degrees, 0);
     assert_string_equal(info.video.pix_fmt, "yuv420p");
@@ -70,10 +71,10 @@ static void clip_is(const struct expected *want)
     }
     assert_int_equal(bytes, info.video.bytes);
     if (want->audio) {
-        double audio_end =
-            (double)info.audio.end_pts * info.audio.time_base.num / info.audio.time_base.den;
+        double audio_end = (double)info.audio[0].end_pts * info.audio[0].time_base.num /
+                           info.audio[0].time_base.den;
         assert_true(audio_end > want->seconds - 1.0 && audio_end < want->seconds + 1.0);
-        assert_true(info.audio.channels >= 1 && info.audio.sample_rate_hz >= 8000);
+        assert_true(info.audio[0].channels >= 1 && info.audio[0].sample_rate_hz >= 8000);
     }
     sl_arena_fini(&arena);
     kit_clip_close(&clip);
@@ -132,27 +133,74 @@ static void refused(const struct kit_clip *clip, int code, const char *part)
     sl_arena_fini(&arena);
 }
 
-static void clip_refused(const char *name, int code, const char *part)
+static bool sound_probed(const char *name, struct media_info *info)
 {
     struct kit_clip clip;
     if (!kit_clip_open(&clip, name)) {
         print_message("%s is not there\n", name);
-        skip();
+        return false;
     }
-    refused(&clip, code, part);
+    struct sl_arena arena = {0};
+    struct media_index index;
+    kit_probe(&clip, &arena, info, &index);
+    assert_false(info->has_video);
+    assert_int_equal(index.count, 0);
+    sl_arena_fini(&arena);
     kit_clip_close(&clip);
+    return true;
 }
 
-static void test_audio_alone_is_refused_as_having_no_video(void **state)
+static void test_sound_alone_is_described_stream_by_stream(void **state)
 {
     (void)state;
-    clip_refused("audio-only-aac2-ac3_51.mp4", SL_ENOVIDEO, "no video stream");
+    struct media_info info;
+    if (!sound_probed("audio-only-aac2-ac3_51.mp4", &info))
+        skip();
+    assert_int_equal(info.audio_count, 2);
+    assert_true(llabs(info.duration_ns - SL_S_TO_NS(10)) < SL_MS_TO_NS(50));
+    assert_string_equal(info.audio[0].codec, "aac");
+    assert_string_equal(info.audio[0].layout, "stereo");
+    assert_string_equal(info.audio[1].codec, "ac3");
+    assert_int_equal(info.audio[1].channels, 6);
+    assert_string_equal(info.audio[1].layout, "5.1(side)");
 }
 
 static void test_cover_art_is_no_video(void **state)
 {
     (void)state;
-    clip_refused("../hostile/audio-with-cover-art.mp4", SL_ENOVIDEO, "no video stream");
+    struct media_info info;
+    if (!sound_probed("../hostile/audio-with-cover-art.mp4", &info))
+        skip();
+    assert_int_equal(info.video_stream_count, 0);
+    assert_int_equal(info.audio_count, 1);
+}
+
+static void test_titles_are_cleaned(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {
+        {"Director's cut", "Director's cut"},
+        {"a\nb\r\t\x1b[31mc\x7f", "ab[31mc"},
+        {"\xff\xfe"
+         "K\xc3\xb6ln\xc3",
+         "K\xc3\xb6ln"},
+        {"x\xe2\x80\xaey\xe2\x80\xa8z", "xyz"}, /* turned direction, line separator */
+        {"   ", ""},
+        /* 64 bytes: the last character that fits whole stays. */
+        {"012345678901234567890123456789012345678901234567890123456789ab\xc3\xb6",
+         "012345678901234567890123456789012345678901234567890123456789ab"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char out[MEDIA_TITLE_BYTES];
+        media_text_clean(rows[i][0], out, sizeof out);
+        assert_string_equal(out, rows[i][1]);
+    }
+    struct media_info info;
+    if (!sound_probed("../hostile/metadata-injection.mkv", &info))
+        skip();
+    for (const char *c = info.audio[0].title; *c; c++)
+        assert_true((unsigned char)*c >= 0x20);
+    assert_true(info.audio[0].language[0] == '\0' || strlen(info.audio[0].language) == 3);
 }
 
 static void test_text_is_refused_as_unreadable(void **state)
@@ -253,8 +301,9 @@ int main(void)
         cmocka_unit_test(test_probe_of_vfr),
         cmocka_unit_test(test_probe_of_bottles),
         cmocka_unit_test(test_hidden_preroll_is_not_counted),
-        cmocka_unit_test(test_audio_alone_is_refused_as_having_no_video),
+        cmocka_unit_test(test_sound_alone_is_described_stream_by_stream),
         cmocka_unit_test(test_cover_art_is_no_video),
+        cmocka_unit_test(test_titles_are_cleaned),
         cmocka_unit_test(test_text_is_refused_as_unreadable),
         cmocka_unit_test(test_an_empty_file_is_refused),
         cmocka_unit_test(test_playlists_are_refused_by_kind),

@@ -41,6 +41,8 @@ static void small_make(struct small *s)
                  : r == 0 ? "avc1.64001F"
                           : "avc1.64001E");
         snprintf(out->language, sizeof out->language, "%s", r == 2 ? "eng" : "");
+        snprintf(out->group, sizeof out->group, "%s", r == 2 ? "aac-128" : "");
+        snprintf(out->label, sizeof out->label, "%s", r == 2 ? "English" : "");
         snprintf(out->init_key, sizeof out->init_key, "%s/init.t5.mp4", folders[r]);
         snprintf(out->playlist_key, sizeof out->playlist_key, "%s/playlist.t9.m3u8", folders[r]);
         out->segments = s->segments[r];
@@ -150,7 +152,7 @@ static void test_master_playlist_is_exactly_this(void **state)
     same(&out, "#EXTM3U\n"
                "#EXT-X-VERSION:7\n"
                "#EXT-X-INDEPENDENT-SEGMENTS\n"
-               "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"aac-128\",NAME=\"en\",LANGUAGE=\"en\","
+               "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"aac-128\",NAME=\"English\",LANGUAGE=\"en\","
                "DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"2\",URI=\"audio/aac-128/playlist.t9.m3u8\"\n"
                "#EXT-X-STREAM-INF:BANDWIDTH=2126116,AVERAGE-BANDWIDTH=1757008,"
                "CODECS=\"avc1.64001F,mp4a.40.2\",RESOLUTION=1280x720,FRAME-RATE=23.976,"
@@ -198,6 +200,8 @@ static void test_mpd_is_exactly_this(void **state)
          "    </AdaptationSet>\n"
          "    <AdaptationSet id=\"1\" contentType=\"audio\" mimeType=\"audio/mp4\" "
          "segmentAlignment=\"true\" startWithSAP=\"1\" lang=\"en\">\n"
+         "      <Label>English</Label>\n"
+         "      <Role schemeIdUri=\"urn:mpeg:dash:role:2011\" value=\"main\"/>\n"
          "      <Representation id=\"aac-aac-128\" bandwidth=\"128114\" codecs=\"mp4a.40.2\" "
          "audioSamplingRate=\"48000\">\n"
          "        <AudioChannelConfiguration "
@@ -227,6 +231,8 @@ static void test_hostile_names_stay_inside_their_quotes(void **state)
     small_make(&s);
     for (int r = 0; r < 3; r++) {
         snprintf(s.renditions[r].name, sizeof s.renditions[r].name, "a\"b\n<&%d", r);
+        snprintf(s.renditions[r].group, sizeof s.renditions[r].group, "a\"b\n<&%d", r);
+        snprintf(s.renditions[r].label, sizeof s.renditions[r].label, "l\"b\n</Label><x>");
         snprintf(s.renditions[r].playlist_key, JOB_NAME_BYTES, "x %d/p\"l\n#&<>ü.m3u8", r);
         snprintf(s.renditions[r].init_key, JOB_NAME_BYTES, "x %d/i\"<&%%.mp4", r);
         snprintf(s.renditions[r].language, MEDIA_WORD_BYTES, "\"><x>");
@@ -239,7 +245,7 @@ static void test_hostile_names_stay_inside_their_quotes(void **state)
     assert_int_equal(manifest_dash(&s.set, &mpd, &why), SL_OK);
     assert_int_equal(manifest_hls_media(&s.set, 0, s.renditions[0].playlist_key, &media, &why),
                      SL_OK);
-    assert_non_null(strstr((char *)master.data, "GROUP-ID=\"a_b_<&2\""));
+    assert_non_null(strstr((char *)master.data, "GROUP-ID=\"a_b_<&2\",NAME=\"l_b_</Label><x>\""));
     assert_non_null(strstr((char *)master.data, "\nx%200/p%22l%0A%23%26%3C%3E%C3%BC.m3u8\n"));
     assert_non_null(strstr((char *)media.data, "URI=\"i%22%3C%26%25.mp4\""));
     assert_non_null(strstr((char *)media.data, "\n../y/0%3F%23%22%27%3C0\n"));
@@ -321,6 +327,127 @@ static void test_video_without_audio_and_audio_without_video(void **state)
     s.set.rendition_count = 1;
     assert_int_equal(manifest_hls_master(&s.set, &out, &why), SL_OK);
     assert_non_null(strstr((char *)out.data, "CODECS=\"mp4a.40.2\",AUDIO=\"aac-128\""));
+    sl_buf_fini(&out);
+}
+
+/* English in stereo AAC, Opus and 5.1, German in stereo AAC and Opus, a commentary in English in AAC alone. */
+static void test_groups_offer_every_track(void **state)
+{
+    (void)state;
+    struct small s;
+    small_make(&s);
+    static const struct {
+        const char *name, *group, *label, *language;
+        enum audio_codec codec;
+        int32_t channels, track;
+        enum audio_role role;
+    } rows[] = {
+        {"aac-128-eng", "aac-128", "English", "eng", AUDIO_AAC, 2, 0, AUDIO_ROLE_MAIN},
+        {"aac-384-6ch-eng", "aac-384-6ch", "English", "eng", AUDIO_AAC, 6, 0, AUDIO_ROLE_MAIN},
+        {"opus-96-eng", "opus-96", "English", "eng", AUDIO_OPUS, 2, 0, AUDIO_ROLE_MAIN},
+        {"aac-128-deu", "aac-128", "German", "deu", AUDIO_AAC, 2, 1, AUDIO_ROLE_MAIN},
+        {"opus-96-deu", "opus-96", "German", "deu", AUDIO_OPUS, 2, 1, AUDIO_ROLE_MAIN},
+        {"aac-128-eng-3", "aac-128", "Director", "eng", AUDIO_AAC, 2, 2, AUDIO_ROLE_COMMENTARY},
+    };
+    enum { ROWS = sizeof rows / sizeof *rows };
+    struct published_rendition all[2 + ROWS];
+    memcpy(all, s.renditions, 2 * sizeof *all);
+    for (int i = 0; i < ROWS; i++) {
+        struct published_rendition *r = &all[2 + i];
+        *r = s.renditions[2];
+        snprintf(r->name, sizeof r->name, "%s", rows[i].name);
+        snprintf(r->group, sizeof r->group, "%s", rows[i].group);
+        snprintf(r->label, sizeof r->label, "%s", rows[i].label);
+        snprintf(r->language, sizeof r->language, "%s", rows[i].language);
+        snprintf(r->playlist_key, sizeof r->playlist_key, "audio/%s/p.m3u8", rows[i].name);
+        snprintf(r->codecs, sizeof r->codecs, "%s",
+                 rows[i].codec == AUDIO_OPUS ? "opus" : "mp4a.40.2");
+        r->audio_codec = rows[i].codec;
+        r->channels = rows[i].channels;
+        r->track = rows[i].track;
+        r->role = rows[i].role;
+    }
+    s.set.renditions = all;
+    s.set.rendition_count = 2 + ROWS;
+    struct sl_buf out = {0};
+    struct sl_failure why = {0};
+    assert_int_equal(manifest_hls_master(&s.set, &out, &why), SL_OK);
+    const char *text = (const char *)out.data;
+    static const char *const lines[] = {
+        "GROUP-ID=\"aac-128\",NAME=\"English\",LANGUAGE=\"en\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="
+        "\"2\","
+        "URI=\"audio/aac-128-eng/p.m3u8\"\n",
+        "GROUP-ID=\"aac-128\",NAME=\"German\",LANGUAGE=\"de\",DEFAULT=NO,AUTOSELECT=YES,CHANNELS="
+        "\"2\","
+        "URI=\"audio/aac-128-deu/p.m3u8\"\n",
+        "GROUP-ID=\"aac-128\",NAME=\"Director\",LANGUAGE=\"en\",DEFAULT=NO,AUTOSELECT=NO,",
+        "GROUP-ID=\"aac-384-6ch\",NAME=\"English\",LANGUAGE=\"en\",DEFAULT=YES,AUTOSELECT=YES,"
+        "CHANNELS=\"6\",URI=\"audio/aac-384-6ch-eng/p.m3u8\"\n",
+        /* What a group does not have of its own it borrows. */
+        "GROUP-ID=\"aac-384-6ch\",NAME=\"German\",LANGUAGE=\"de\",DEFAULT=NO,AUTOSELECT=YES,"
+        "CHANNELS=\"2\",URI=\"audio/aac-128-deu/p.m3u8\"\n",
+        "GROUP-ID=\"opus-96\",NAME=\"German\",LANGUAGE=\"de\",DEFAULT=NO,AUTOSELECT=YES,CHANNELS="
+        "\"2\","
+        "URI=\"audio/opus-96-deu/p.m3u8\"\n",
+        "GROUP-ID=\"opus-96\",NAME=\"Director\",LANGUAGE=\"en\",DEFAULT=NO,AUTOSELECT=NO,CHANNELS="
+        "\"2\","
+        "URI=\"audio/aac-128-eng-3/p.m3u8\"\n",
+        "CODECS=\"avc1.64001F,mp4a.40.2\",RESOLUTION=1280x720,FRAME-RATE=23.976,AUDIO=\"aac-"
+        "128\"\n",
+        "CODECS=\"avc1.64001E,mp4a.40.2\",RESOLUTION=640x360,FRAME-RATE=23.976,AUDIO=\"aac-384-"
+        "6ch\"\n",
+        "CODECS=\"avc1.64001F,opus,mp4a.40.2\",RESOLUTION=1280x720,FRAME-RATE=23.976,"
+        "AUDIO=\"opus-96\"\n",
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        if (!strstr(text, lines[i]))
+            fail_msg("\"%s\" is not in\n%s", lines[i], text);
+    /* The policy's first group comes first, and every picture goes with every group. */
+    assert_true(strstr(text, "AUDIO=\"aac-128\"") < strstr(text, "AUDIO=\"aac-384-6ch\""));
+    int variants = 0;
+    for (const char *at = text; (at = strstr(at, "#EXT-X-STREAM-INF")); at++)
+        variants++;
+    assert_int_equal(variants, 2 * 3);
+    if (manifest_master_check(&s.set, text, out.length, &why) < 0)
+        fail_msg("%s", why.message);
+    sl_buf_reset(&out);
+    /* Sound alone: one variant for each group. */
+    s.set.renditions = all + 2;
+    s.set.rendition_count = ROWS;
+    assert_int_equal(manifest_hls_master(&s.set, &out, &why), SL_OK);
+    text = (const char *)out.data;
+    assert_non_null(strstr(text, "CODECS=\"opus,mp4a.40.2\",AUDIO=\"opus-96\"\n"
+                                 "audio/opus-96-eng/p.m3u8\n"));
+    variants = 0;
+    for (const char *at = text; (at = strstr(at, "#EXT-X-STREAM-INF")); at++)
+        variants++;
+    assert_int_equal(variants, 3);
+    sl_buf_reset(&out);
+    s.set.renditions = all;
+    s.set.rendition_count = 2 + ROWS;
+    assert_int_equal(manifest_dash(&s.set, &out, &why), SL_OK);
+    text = (const char *)out.data;
+    int sets = 0;
+    for (const char *at = text; (at = strstr(at, "<AdaptationSet ")); at++)
+        sets++;
+    assert_int_equal(sets, 1 + ROWS);
+    static const char *const roles[] = {
+        "lang=\"de\">\n      <Label>German</Label>\n      <Role "
+        "schemeIdUri=\"urn:mpeg:dash:role:2011\" value=\"dub\"/>",
+        "<Label>Director</Label>\n      <Role schemeIdUri=\"urn:mpeg:dash:role:2011\" "
+        "value=\"commentary\"/>",
+    };
+    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++)
+        assert_non_null(strstr(text, roles[i]));
+    sl_buf_reset(&out);
+    /* Two rates of one track are switched between. */
+    all[3] = all[2];
+    all[3].channels = 2;
+    assert_int_equal(manifest_dash(&s.set, &out, &why), SL_OK);
+    sets = 0;
+    for (const char *at = (const char *)out.data; (at = strstr(at, "<AdaptationSet ")); at++)
+        sets++;
+    assert_int_equal(sets, ROWS);
     sl_buf_fini(&out);
 }
 
@@ -450,6 +577,9 @@ static void test_changed_masters_and_mpds_are_found(void **state)
         {"avc1.64001F,", "avc1.4D001F,"},
         {"URI=\"audio/", "URI=\"other/"},
         {"BANDWIDTH=2126116", "BANDWIDTH=1"},
+        {"AUDIO=\"aac-128\"", "AUDIO=\"aac-12\""},
+        {"DEFAULT=YES", "DEFAULT=NO"},
+        {"NAME=\"English\"", "NAME=\"\""},
     };
     static const char *const mpds[][2] = {
         {"000001.t58.m4s", "000001.t59.m4s"},
@@ -497,6 +627,7 @@ int main(void)
         cmocka_unit_test(test_hostile_names_stay_inside_their_quotes),
         cmocka_unit_test(test_sets_that_no_manifest_can_describe_are_refused),
         cmocka_unit_test(test_video_without_audio_and_audio_without_video),
+        cmocka_unit_test(test_groups_offer_every_track),
         cmocka_unit_test(test_a_short_last_segment_does_not_make_the_peak),
         cmocka_unit_test(test_ten_hours_do_not_drift),
         cmocka_unit_test(test_changed_playlists_are_found),

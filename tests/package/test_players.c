@@ -84,6 +84,8 @@ static void publish(struct published *p, const struct clip *clip, int32_t timesc
     track_audio(6, 48000, 96000, &p->tracks[2]);
     p->renditions[2].audio = true;
     p->renditions[2].channels = 2;
+    snprintf(p->renditions[2].group, sizeof p->renditions[2].group, "aac-128");
+    snprintf(p->renditions[2].label, sizeof p->renditions[2].label, "Audio");
     p->renditions[2].sample_rate_hz = 48000;
     rendition_put(p, 2, "audio/aac-128");
     p->set = (struct published_set){.video = "v1",

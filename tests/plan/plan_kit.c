@@ -38,7 +38,9 @@ void kit_source_open(struct kit_source *source, int32_t width, int32_t height,
                 .frame_count = (int64_t)frames,
                 .bytes = (int64_t)frames * PACKET_BYTES,
             },
-        .audio = {.present = true, .channels = 2, .sample_rate_hz = 48000, .language = "eng"},
+        .audio =
+            {{.channels = 2, .sample_rate_hz = 48000, .time_base = {1, 48000}, .language = "eng"}},
+        .audio_count = 1,
     };
 }
 

@@ -403,11 +403,135 @@ static void test_audio_is_planned_where_the_source_has_it(void **state)
     assert_int_equal(build(&policy, NULL), SL_OK);
     assert_int_equal(plan.audio_count, 3);
     assert_string_equal(plan.audio[0].name, "aac-128");
-    assert_string_equal(plan.audio[1].name, "aac-128-1ch");
-    assert_string_equal(plan.audio[2].name, "aac-96");
-    source.info.audio.present = false;
+    assert_string_equal(plan.audio[1].name, "aac-96");
+    assert_string_equal(plan.audio[2].name, "aac-128-1ch");
+    source.info.audio_count = 0;
     assert_int_equal(build(&policy, NULL), SL_OK);
     assert_int_equal(plan.audio_count, 0);
+}
+
+static struct media_audio stream(const char *language, const char *title, int32_t channels)
+{
+    struct media_audio audio = source.info.audio[0];
+    audio.channels = channels;
+    snprintf(audio.language, sizeof audio.language, "%s", language);
+    snprintf(audio.title, sizeof audio.title, "%s", title);
+    return audio;
+}
+
+static void audio_is(int32_t at, const char *name, const char *group, const char *label,
+                     int32_t channels, int32_t track)
+{
+    assert_true(at < plan.audio_count);
+    assert_string_equal(plan.audio[at].name, name);
+    assert_string_equal(plan.audio[at].group, group);
+    assert_string_equal(plan.audio[at].label, label);
+    assert_int_equal(plan.audio[at].channels, channels);
+    assert_int_equal(plan.audio[at].track, track);
+}
+
+static void test_each_stream_gets_each_entry_that_fits_it(void **state)
+{
+    (void)state;
+    struct policy policy = kit_policy();
+    policy.audio[0] = (struct policy_audio){AUDIO_AAC, 128, 2, 48000};
+    policy.audio[1] = (struct policy_audio){AUDIO_OPUS, 96, 2, 48000};
+    policy.audio[2] = (struct policy_audio){AUDIO_AAC, 384, 6, 48000};
+    policy.audio[3] = (struct policy_audio){AUDIO_AAC, 64, 2, 48000};
+    policy.audio_count = 4;
+    policy.loudness = (struct policy_loudness){true, -230, -10};
+    kit_source_cfr(&source, 640, 360, (struct rational){1, 25}, 1, 500, 50);
+    source.info.audio[0] = stream("eng", "", 6);
+    source.info.audio[1] = stream("deu", "", 2);
+    source.info.audio[2] = stream("eng", "", 1);
+    source.info.audio[3] = stream("", "Director", 2);
+    source.info.audio[4] = stream("", "Director", 2);
+    source.info.audio_count = 5;
+    assert_int_equal(build(&policy, NULL), SL_OK);
+    assert_int_equal(plan.audio_count, 4 + 4 * 3);
+    assert_int_equal(plan.source_count, 5);
+    assert_string_equal(plan.left_out, "");
+    /* What a player may switch between stands together. */
+    audio_is(0, "aac-128-eng", "aac-128", "English", 2, 0);
+    audio_is(1, "aac-64-eng", "aac-64", "English", 2, 0);
+    audio_is(2, "opus-96-eng", "opus-96", "English", 2, 0);
+    audio_is(3, "aac-384-6ch-eng", "aac-384-6ch", "English", 6, 0);
+    audio_is(4, "aac-128-deu", "aac-128", "German", 2, 1);
+    audio_is(7, "aac-128-eng-3", "aac-128", "English 3", 2, 2);
+    audio_is(10, "aac-128-4", "aac-128", "Director", 2, 3);
+    audio_is(13, "aac-128-5", "aac-128", "Director 5", 2, 4);
+    assert_int_equal(plan.audio[9].loudness.target_tenths, -230);
+    struct job job;
+    assert_int_equal(plan_audio_job(&plan, 4, &arena, &job), SL_OK);
+    assert_string_equal(job.audio.source.language, "deu");
+    /* Only a policy of surround alone makes stereo of what has none. */
+    policy.audio[0] = policy.audio[2];
+    policy.audio_count = 1;
+    source.info.audio[0] = stream("eng", "", 2);
+    source.info.audio_count = 1;
+    assert_int_equal(build(&policy, NULL), SL_OK);
+    assert_int_equal(plan.audio_count, 1);
+    assert_int_equal(plan.audio[0].channels, 2);
+}
+
+static void test_streams_beyond_the_limit_are_named(void **state)
+{
+    (void)state;
+    struct policy policy = kit_policy();
+    policy.audio[1] = (struct policy_audio){AUDIO_OPUS, 96, 2, 48000};
+    policy.audio[2] = (struct policy_audio){AUDIO_OPUS, 64, 2, 48000};
+    policy.audio_count = 3;
+    kit_source_cfr(&source, 640, 360, (struct rational){1, 25}, 1, 500, 50);
+    for (int i = 0; i < 10; i++)
+        source.info.audio[i] = stream("eng", "", 2);
+    source.info.audio_count = 10;
+    snprintf(source.info.audio_note, sizeof source.info.audio_note, "audio stream 7 (ac4) is odd");
+    assert_int_equal(build(&policy, NULL), SL_OK);
+    assert_int_equal(plan.source_count, 8);
+    assert_int_equal(plan.audio_count, PLAN_AUDIO_MAX);
+    assert_string_equal(plan.left_out, "audio stream 7 (ac4) is odd; 2 audio streams are left out: "
+                                       "24 audio renditions are the most");
+}
+
+/* 20.5 s of sound that starts at 0.25 s, with a later and longer second stream. */
+static void test_sound_alone_gets_segments_and_nothing_to_transcode(void **state)
+{
+    (void)state;
+    struct policy policy = kit_policy();
+    struct sl_failure why = {0};
+    kit_source_cfr(&source, 640, 360, (struct rational){1, 25}, 1, 500, 50);
+    source.info.has_video = false;
+    source.info.video = (struct media_video){0};
+    source.info.audio[0].time_base = (struct rational){1, 44100};
+    source.info.audio[0].first_pts = 11025;
+    source.info.audio[0].end_pts = 11025 + 44100 * 20;
+    source.info.audio[1] = source.info.audio[0];
+    source.info.audio[1].first_pts += 44100;
+    source.info.audio[1].end_pts += 22050;
+    source.info.audio_count = 2;
+    source.index.count = 0;
+    assert_int_equal(build(&policy, &why), SL_OK);
+    assert_int_equal(plan.chunk_count, 0);
+    assert_int_equal(plan.codec_count, 0);
+    assert_int_equal(plan.rung_count, 0);
+    assert_int_equal(plan.timescale, 48000);
+    assert_int_equal(plan.origin_pts, 12000);
+    assert_int_equal(plan_ticks(&plan, plan.end_pts), 48000 * 41 / 2);
+    int64_t at = plan.origin_pts;
+    assert_true(plan.segment_count >= 3);
+    for (int32_t i = 0; i < plan.segment_count; i++) {
+        assert_int_equal(plan.segments[i].start_pts, at);
+        assert_int_equal(plan.segments[i].chunk, -1);
+        at = plan.segments[i].end_pts;
+    }
+    assert_int_equal(at, plan.end_pts);
+    struct job job;
+    assert_int_equal(plan_audio_job(&plan, 1, &arena, &job), SL_OK);
+    assert_int_equal(job.audio.origin_pts, 12000);
+    assert_int_equal(job.audio.origin_time_base.den, 48000);
+    policy.audio_count = 0;
+    assert_int_equal(build(&policy, &why), SL_ENOVIDEO);
+    assert_non_null(strstr(why.message, "sound only"));
 }
 
 static void refuse(int code, const char *part)
@@ -426,7 +550,9 @@ static void test_bad_input_is_refused_by_name(void **state)
     (void)state;
     kit_source_cfr(&source, 640, 360, (struct rational){1, 25}, 1, 100, 50);
     source.info.has_video = false;
-    refuse(SL_ENOVIDEO, "no video stream");
+    source.info.audio_count = 0;
+    refuse(SL_ENOVIDEO, "neither a picture nor sound");
+    source.info.audio_count = 1;
     source.info.has_video = true;
     source.info.video.width = 20000;
     refuse(SL_EUNSUPPORTED, "20000x360");
@@ -656,6 +782,9 @@ int main(void)
         PLAN_TEST(test_reorder_depth_covers_any_five_frames),
         PLAN_TEST(test_frame_rate_is_counted_where_the_stream_is_silent),
         PLAN_TEST(test_audio_is_planned_where_the_source_has_it),
+        PLAN_TEST(test_each_stream_gets_each_entry_that_fits_it),
+        PLAN_TEST(test_streams_beyond_the_limit_are_named),
+        PLAN_TEST(test_sound_alone_gets_segments_and_nothing_to_transcode),
         PLAN_TEST(test_bad_input_is_refused_by_name),
         PLAN_TEST(test_too_many_segments_are_refused_with_a_remedy),
         PLAN_TEST(test_impossible_policies_are_refused),

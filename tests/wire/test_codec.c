@@ -90,6 +90,8 @@ static void plan_same(struct plan *back, const struct plan *sent)
     assert_int_equal(back->segment_count, sent->segment_count);
     assert_int_equal(back->chunk_count, sent->chunk_count);
     SAME_POINTED(*back, *sent, rungs, sent->rung_count);
+    assert_int_equal(back->source_count, sent->source_count);
+    SAME_POINTED(*back, *sent, sources, sent->source_count);
     SAME_POINTED(*back, *sent, audio, sent->audio_count);
     SAME_POINTED(*back, *sent, segments, sent->segment_count);
     SAME_POINTED(*back, *sent, chunks, sent->chunk_count);

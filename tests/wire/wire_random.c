@@ -135,7 +135,6 @@ static void random_video(struct random *r, struct media_video *out)
 
 static void random_audio(struct random *r, struct media_audio *out)
 {
-    out->present = true;
     out->stream_index = random_i32(r);
     TEXT(r, out->codec);
     out->channels = random_i32(r);
@@ -144,6 +143,9 @@ static void random_audio(struct random *r, struct media_audio *out)
     out->first_pts = random_i64(r);
     out->end_pts = random_i64(r);
     TEXT(r, out->language);
+    TEXT(r, out->layout);
+    TEXT(r, out->title);
+    out->role = (enum audio_role)random_below(r, AUDIO_ROLE_COUNT);
 }
 
 void random_info(struct random *r, struct media_info *out)
@@ -156,7 +158,10 @@ void random_info(struct random *r, struct media_info *out)
     out->subtitle_stream_count = random_i32(r);
     out->has_video = true;
     random_video(r, &out->video);
-    random_audio(r, &out->audio);
+    out->audio_count = (int32_t)random_below(r, MEDIA_AUDIO_MAX + 1);
+    for (int i = 0; i < out->audio_count; i++)
+        random_audio(r, &out->audio[i]);
+    TEXT(r, out->audio_note);
 }
 
 void random_index(struct random *r, size_t count, struct media_index *out)
@@ -199,12 +204,15 @@ static void random_plan_audio(struct random *r, struct plan_audio *out)
     out->channels = random_i32(r);
     out->sample_rate_hz = random_i32(r);
     TEXT(r, out->name);
+    TEXT(r, out->group);
+    TEXT(r, out->label);
+    out->loudness = (struct policy_loudness){true, random_i32(r), random_i32(r)};
 }
 
 void random_plan(struct random *r, struct plan *out)
 {
     random_video(r, &out->video);
-    random_audio(r, &out->source_audio);
+    TEXT(r, out->left_out);
     out->origin_pts = random_i64(r);
     out->end_pts = random_i64(r);
     out->timescale = random_i32(r);
@@ -214,17 +222,23 @@ void random_plan(struct random *r, struct plan *out)
     out->frame_rate = random_rational(r);
     out->codec_count = random_i32(r);
     out->rung_count = (int32_t)random_below(r, 12);
-    out->audio_count = (int32_t)random_below(r, POLICY_AUDIO_MAX + 1);
+    out->source_count = (int32_t)(1 + random_below(r, MEDIA_AUDIO_MAX));
+    out->audio_count = (int32_t)random_below(r, PLAN_AUDIO_MAX + 1);
     out->segment_count = (int32_t)(1 + random_below(r, 40));
     out->chunk_count = (int32_t)(1 + random_below(r, 20));
     out->rungs = array(r, (size_t)out->rung_count, sizeof *out->rungs);
+    out->sources = array(r, (size_t)out->source_count, sizeof *out->sources);
     out->audio = array(r, (size_t)out->audio_count, sizeof *out->audio);
+    for (int i = 0; i < out->source_count; i++)
+        random_audio(r, &out->sources[i]);
     out->segments = array(r, (size_t)out->segment_count, sizeof *out->segments);
     out->chunks = array(r, (size_t)out->chunk_count, sizeof *out->chunks);
     for (int i = 0; i < out->rung_count; i++)
         random_rung(r, &out->rungs[i]);
-    for (int i = 0; i < out->audio_count; i++)
+    for (int i = 0; i < out->audio_count; i++) {
         random_plan_audio(r, &out->audio[i]);
+        out->audio[i].track = (int32_t)random_below(r, (size_t)out->source_count);
+    }
     for (int i = 0; i < out->segment_count; i++) {
         struct plan_segment *s = &out->segments[i];
         s->start_pts = random_i64(r);
@@ -402,6 +416,10 @@ void random_published(struct random *r, struct published_set *out)
         TEXT(r, p->codecs);
         TEXT(r, p->encoder);
         TEXT(r, p->language);
+        TEXT(r, p->group);
+        TEXT(r, p->label);
+        p->track = random_i32(r);
+        p->role = (enum audio_role)random_below(r, AUDIO_ROLE_COUNT);
         p->width = random_i32(r);
         p->height = random_i32(r);
         p->channels = random_i32(r);
