@@ -40,7 +40,7 @@ MODULES := base model \
 lib = $(B)/lib/$(subst /,_,$(1)).a
 libs = $(foreach m,$(1),$(call lib,$(m)))
 
-AV := libavformat libavcodec libswresample libswscale libavutil
+AV := libavformat libavfilter libavcodec libswresample libswscale libavutil
 
 PROGRAMS := sluiced sluice-agent sluice-worker sluice
 sluiced_MAIN := scheduler/daemon

@@ -1,9 +1,8 @@
 /* media/media_audio.h: one audio rendition over the whole length of a video.
  *
- * Decodes the source's audio, resamples and mixes it to what the plan asks for, lays it on the plan's time line and
- * encodes it without a break. What lies before zero is cut; where the source has nothing (it starts late, has a hole
- * longer than MEDIA_AUDIO_SLACK_NS, ends early) there is silence up to the end of the video, so that every video
- * segment has its audio segment. Segments are cut at the encoder frame nearest to the video's boundary.
+ * The source's audio is laid on the plan's time line (media_audio_lay.h) and encoded without a break, so that every
+ * video segment has its audio segment. Segments are cut at the encoder frame nearest to the video's boundary. Where the
+ * plan asks for a loudness, a first pass over the same samples measures it (media_loudness.h).
  *
  * Owns:     packets are lent to the sink for its call.
  * Units:    ticks are samples of the output rate from the plan's zero; the first packet starts at -priming.
@@ -21,13 +20,9 @@
 #include "media/media_source.h"
 #include "model/job_types.h"
 
-/* Packet times of a container are rounded (Matroska: to 1 ms) and are only followed where they leave what the samples
- * themselves say by more than this. */
-#define MEDIA_AUDIO_SLACK_NS INT64_C(10000000)
-
 /* Known once the encoder is open. */
 struct media_audio_track {
-    const uint8_t *extradata; /* AudioSpecificConfig */
+    const uint8_t *extradata; /* AudioSpecificConfig, OpusHead */
     size_t extradata_bytes;
     int32_t priming; /* samples before the first audible one */
     int32_t sample_rate_hz;
