@@ -193,6 +193,11 @@ static bool any_task(const struct sched_step_view *step)
            0;
 }
 
+static bool step_over(const struct sched_step_view *step)
+{
+    return step->finished || step->skipped;
+}
+
 static int token_add(void *arg, const struct sched_task_row *row)
 {
     struct daemon_work *work = arg;
@@ -249,8 +254,8 @@ void daemon_video_advance(struct daemon *d, struct daemon_video *video)
         plan_insert(d, video);
         return;
     }
-    if (!steps[STEP_TRANSCODE].finished || !daemon_seams_hold(d, video) ||
-        !(steps[STEP_AUDIO].finished || steps[STEP_AUDIO].skipped))
+    if (!step_over(&steps[STEP_TRANSCODE]) || !daemon_seams_hold(d, video) ||
+        !step_over(&steps[STEP_AUDIO]))
         return;
     if (!video->set) {
         work_begin(d, video, WORK_SET);
