@@ -68,6 +68,24 @@ int objects_token_key(const char *prefix, const char *name, uint64_t token, char
     return SL_OK;
 }
 
+int objects_plain_key(const char *key, char *plain, size_t plain_bytes)
+{
+    const char *last = strrchr(key, '/');
+    const char *dot = strrchr(last ? last : key, '.');
+    const char *token = dot;
+    while (token && token > key && token[-1] >= '0' && token[-1] <= '9')
+        token--;
+    if (!token || token == dot || token - key < 3 || token[-1] != 't' || token[-2] != '.' ||
+        token[-3] == '/')
+        return SL_EINVAL;
+    size_t head = (size_t)(token - 2 - key), tail = strlen(dot);
+    if (head + tail >= plain_bytes)
+        return SL_EINVAL;
+    memcpy(plain, key, head);
+    memcpy(plain + head, dot, tail + 1);
+    return SL_OK;
+}
+
 uint64_t objects_key_token(const char *key)
 {
     uint64_t found = 0;
@@ -239,6 +257,31 @@ int objects_delete(struct objects *objects, const char *ticket, const char *key,
     why = why ? why : &unread;
     int rc = key_check(key, why);
     return rc != SL_OK ? rc : objects->ops->remove(objects, ticket, key, why);
+}
+
+int objects_alias(struct objects *objects, const char *key, const char *alias,
+                  struct sl_failure *why)
+{
+    struct sl_failure unread = {0};
+    why = why ? why : &unread;
+    int rc = key_check(key, why);
+    if (rc == SL_OK)
+        rc = key_check(alias, why);
+    if (rc != SL_OK)
+        return rc;
+    if (!objects->ops->alias)
+        return sl_fail(why, SL_EUNSUPPORTED, "%s gives no object a second name",
+                       objects->ops->name);
+    return objects->ops->alias(objects, key, alias, why);
+}
+
+int objects_sync_folder(struct objects *objects, const char *key, struct sl_failure *why)
+{
+    struct sl_failure unread = {0};
+    why = why ? why : &unread;
+    int rc = key_check(key, why);
+    return rc != SL_OK || !objects->ops->sync_folder ? rc
+                                                     : objects->ops->sync_folder(objects, key, why);
 }
 
 /* A prefix is a folder: "a/b" and "a/b/" are both what lies below a/b, never "a/bc". Empty is all. */

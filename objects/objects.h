@@ -52,6 +52,13 @@ int objects_put_new(struct objects *objects, const char *ticket, const char *key
 int objects_put_bytes(struct objects *objects, const char *ticket, const char *key,
                       const void *data, size_t length, bool replace, struct sl_failure *why);
 
+/* A second name of an object that is there, in the place of what the name meant before; on disk once its folder
+ * is synced. SL_EUNSUPPORTED where the driver has no such names (HTTP). */
+int objects_alias(struct objects *objects, const char *key, const char *alias,
+                  struct sl_failure *why);
+/* What was named in the folder of the key is on disk on return. */
+int objects_sync_folder(struct objects *objects, const char *key, struct sl_failure *why);
+
 /* Removing what is not there is SL_OK. */
 int objects_delete(struct objects *objects, const char *ticket, const char *key,
                    struct sl_failure *why);
@@ -96,6 +103,8 @@ bool objects_ticket_allows(const struct objects_ticket *ticket, const char *key,
  * to "h264/t57/index". SL_EINVAL when too long, or when name carries a token already. */
 int objects_token_key(const char *prefix, const char *name, uint64_t token, char *key,
                       size_t key_bytes);
+/* "h264/720p/000012.t57.m4s" to "h264/720p/000012.m4s". SL_EINVAL when its last part has no token. */
+int objects_plain_key(const char *key, char *plain, size_t plain_bytes);
 /* The token in a key, or 0: none, or several that differ. */
 uint64_t objects_key_token(const char *key);
 

@@ -59,6 +59,9 @@ int local_put_new(struct objects *objects, const char *ticket, const char *key, 
                   int64_t bytes, const uint8_t *sha256, struct sl_failure *why);
 int local_put_bytes(struct objects *objects, const char *ticket, const char *key, const void *data,
                     size_t length, bool replace, struct sl_failure *why);
+int local_alias(struct objects *objects, const char *key, const char *alias,
+                struct sl_failure *why);
+int local_sync_folder(struct objects *objects, const char *key, struct sl_failure *why);
 int local_open_scratch(struct objects *objects, int *out_fd, struct sl_failure *why);
 /* The same without a check of the key, for the store's own id. */
 int local_put_text(struct objects_local *local, const char *name, const char *text,

@@ -354,3 +354,45 @@ void local_tmp_sweep(struct objects_local *local)
     }
     closedir(dir);
 }
+
+/* Both names are of one folder or of two that are there; nobody else makes this alias meanwhile. */
+int local_alias(struct objects *objects, const char *key, const char *alias, struct sl_failure *why)
+{
+    struct objects_local *local = (struct objects_local *)objects;
+    const char *from, *to;
+    if (local_key_reserved(key) || local_key_reserved(alias))
+        return reserved_refuse(alias, why);
+    int source = local_parent_open(local, key, &from);
+    if (source < 0)
+        return local_fail(local, errno, "reading", key, why);
+    int dir = local_parent_make(local, alias, &to);
+    int rc = dir < 0 ? -1 : linkat(source, from, dir, to, 0);
+    struct stat have, want;
+    if (rc != 0 && dir >= 0 && errno == EEXIST &&
+        fstatat(dir, to, &have, AT_SYMLINK_NOFOLLOW) == 0 &&
+        fstatat(source, from, &want, AT_SYMLINK_NOFOLLOW) == 0) {
+        rc = 0;
+        if (have.st_ino != want.st_ino || have.st_dev != want.st_dev)
+            rc = unlinkat(dir, to, 0) != 0 ? -1 : linkat(source, from, dir, to, 0);
+    }
+    int error = errno;
+    if (dir >= 0)
+        close(dir);
+    close(source);
+    return rc == 0 ? SL_OK : local_fail(local, error, "naming", alias, why);
+}
+
+int local_sync_folder(struct objects *objects, const char *key, struct sl_failure *why)
+{
+    struct objects_local *local = (struct objects_local *)objects;
+    const char *name;
+    int dir = local_parent_open(local, key, &name);
+    if (dir < 0 || fsync(dir) != 0) {
+        int error = errno;
+        if (dir >= 0)
+            close(dir);
+        return local_fail(local, error, "syncing", key, why);
+    }
+    close(dir);
+    return SL_OK;
+}

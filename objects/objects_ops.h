@@ -26,6 +26,9 @@ struct objects_ops {
                      size_t length, bool replace, struct sl_failure *why);
     int (*remove)(struct objects *objects, const char *ticket, const char *key,
                   struct sl_failure *why);
+    int (*alias)(struct objects *objects, const char *key, const char *alias,
+                 struct sl_failure *why);
+    int (*sync_folder)(struct objects *objects, const char *key, struct sl_failure *why);
     int (*open_fd)(struct objects *objects, const char *key, int *out_fd);
     int (*list)(struct objects *objects, const char *prefix, objects_list_fn *fn, void *arg,
                 struct sl_failure *why);

@@ -1,6 +1,8 @@
-/* Segment names carry the token of the lease that made them, so no template makes them from a number: each is
- * listed. Times count from the plan's zero, after the edit list, so presentationTimeOffset is 0. */
+/* Segments are named by a template of their number: the names without tokens, which the daemon gives the committed
+ * segments beside those with tokens when it publishes. A list of names would need no second name, but dash.js plays
+ * no list with a time line. Times count from the plan's zero, after the edit list, so presentationTimeOffset is 0. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "package/manifest_common.h"
@@ -60,6 +62,38 @@ static void timeline_put(struct sl_buf *out, const struct published_rendition *r
     sl_buf_text(out, "          </SegmentTimeline>\n");
 }
 
+/* Where the folder of a key ends. */
+static int folder_length(const char *key)
+{
+    const char *last = strrchr(key, '/');
+    return last ? (int)(last + 1 - key) : 0;
+}
+
+/* "h264/360p/$Number%06d$.m4s" of "h264/360p/000000.t57.m4s". */
+static void template_put(struct sl_buf *out, const char *key)
+{
+    char folder[JOB_NAME_BYTES];
+    snprintf(folder, sizeof folder, "%.*s", folder_length(key), key);
+    manifest_uri_put(out, "", folder);
+    sl_buf_text(out, "$Number%06d$.m4s");
+}
+
+static int names_check(const struct published_rendition *r, struct sl_failure *why)
+{
+    for (int32_t i = 0; i < r->segment_count; i++) {
+        const char *key = r->segments[i].key;
+        char head[JOB_NAME_BYTES + 16];
+        int length = snprintf(head, sizeof head, "%.*s%06d.t", folder_length(r->segments[0].key),
+                              r->segments[0].key, i);
+        const char *token = strncmp(key, head, (size_t)length) == 0 ? key + length : "";
+        size_t digits = strspn(token, "0123456789");
+        if (digits == 0 || strcmp(token + digits, ".m4s") != 0)
+            return sl_fail(why, SL_EMISMATCH, "segment %d of %s is not named by its number: %s", i,
+                           r->name, key);
+    }
+    return SL_OK;
+}
+
 static void representation_put(struct sl_buf *out, const struct published_set *set,
                                const struct published_rendition *r)
 {
@@ -82,18 +116,16 @@ static void representation_put(struct sl_buf *out, const struct published_set *s
             sl_buf_printf(out, " frameRate=\"%d/%d\"", set->frame_rate.num, set->frame_rate.den);
         sl_buf_text(out, ">\n");
     }
-    sl_buf_printf(out, "        <SegmentList timescale=\"%d\" presentationTimeOffset=\"0\">\n",
+    sl_buf_printf(out,
+                  "        <SegmentTemplate timescale=\"%d\" presentationTimeOffset=\"0\" "
+                  "startNumber=\"0\" initialization=\"",
                   r->timescale);
-    sl_buf_text(out, "          <Initialization sourceURL=\"");
     manifest_uri_put(out, "", r->init_key);
-    sl_buf_text(out, "\"/>\n");
+    sl_buf_text(out, "\" media=\"");
+    template_put(out, r->segments[0].key);
+    sl_buf_text(out, "\">\n");
     timeline_put(out, r);
-    for (int32_t i = 0; i < r->segment_count; i++) {
-        sl_buf_text(out, "          <SegmentURL media=\"");
-        manifest_uri_put(out, "", r->segments[i].key);
-        sl_buf_text(out, "\"/>\n");
-    }
-    sl_buf_text(out, "        </SegmentList>\n      </Representation>\n");
+    sl_buf_text(out, "        </SegmentTemplate>\n      </Representation>\n");
 }
 
 static bool switchable(const struct published_rendition *a, const struct published_rendition *b)
@@ -138,6 +170,8 @@ int manifest_dash(const struct published_set *set, struct sl_buf *out, struct sl
     int64_t end_us = 0, longest_us = 0;
     for (int32_t i = 0; i < set->rendition_count; i++) {
         const struct published_rendition *r = &set->renditions[i];
+        if ((rc = names_check(r, why)) < 0)
+            return rc;
         int64_t us = manifest_ticks_us(r->segments[r->segment_count - 1].end_ticks, r->timescale);
         end_us = us > end_us ? us : end_us;
         us = manifest_longest_us(r);
@@ -145,7 +179,7 @@ int manifest_dash(const struct published_set *set, struct sl_buf *out, struct sl
     }
     sl_buf_text(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
                      "<MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" "
-                     "profiles=\"urn:mpeg:dash:profile:isoff-main:2011\" type=\"static\"");
+                     "profiles=\"urn:mpeg:dash:profile:isoff-live:2011\" type=\"static\"");
     duration_put(out, "mediaPresentationDuration", end_us);
     duration_put(out, "maxSegmentDuration", longest_us);
     duration_put(out, "minBufferTime", longest_us);

@@ -418,8 +418,7 @@ struct place {
     const struct published_rendition *rendition;
     int64_t timescale;
     int32_t timed; /* segments that the time line has covered */
-    int32_t named; /* segments that have a SegmentURL */
-    bool init;
+    bool named;    /* the template makes every segment's name */
 };
 
 static int timeline_step(struct place *p, struct span tag, struct sl_failure *why)
@@ -443,49 +442,71 @@ static int timeline_step(struct place *p, struct span tag, struct sl_failure *wh
     return SL_OK;
 }
 
-static int name_step(struct place *p, struct span tag, const char *name_of, const char *want,
-                     struct sl_failure *why)
+/* "h264/720p/000012.t57.m4s" without its ".t57". */
+static bool plain_name(const char *key, char plain[JOB_NAME_BYTES])
 {
+    const char *dot = strrchr(key, '.');
+    const char *token = dot ? memrchr(key, '.', (size_t)(dot - key)) : NULL;
+    if (!token || token[1] != 't')
+        return false;
+    return snprintf(plain, JOB_NAME_BYTES, "%.*s%s", (int)(token - key), key, dot) < JOB_NAME_BYTES;
+}
+
+/* Does the template make the segment's name of its number? "$Number%06d$" stands in it once. */
+static bool template_makes(struct span template, int32_t number, const char *key)
+{
+    static const char mark[] = "$Number%06d$";
+    const char *at = memmem(template.at, template.length, mark, sizeof mark - 1);
+    if (!at)
+        return false;
+    char made[2 * JOB_NAME_BYTES], resolved[JOB_NAME_BYTES], plain[JOB_NAME_BYTES];
+    size_t before = (size_t)(at - template.at);
+    struct span after = span_after(template, before + sizeof mark - 1);
+    int length = snprintf(made, sizeof made, "%.*s%06d%.*s", (int)before, template.at, number,
+                          (int)after.length, after.at);
+    return length > 0 && (size_t)length < sizeof made &&
+           uri_resolve("", (struct span){made, (size_t)length}, resolved) &&
+           plain_name(key, plain) && strcmp(resolved, plain) == 0;
+}
+
+static int template_step(struct place *p, struct span tag, struct sl_failure *why)
+{
+    const struct published_rendition *r = p->rendition;
     char name[JOB_NAME_BYTES];
     struct span value;
-    if (!attribute(tag, name_of, ' ', &value) || !uri_resolve("", value, name) ||
-        strcmp(name, want) != 0)
-        return sl_fail(why, SL_EVERIFY, "the MPD does not name %s of %s", want, p->rendition->name);
+    int64_t first;
+    if (!attribute_number(tag, "timescale", ' ', &p->timescale) ||
+        !attribute_number(tag, "startNumber", ' ', &first))
+        return sl_fail(why, SL_EVERIFY, "the MPD has no time scale or first number for %s",
+                       r->name);
+    if (!attribute(tag, "initialization", ' ', &value) || !uri_resolve("", value, name) ||
+        strcmp(name, r->init_key) != 0)
+        return sl_fail(why, SL_EVERIFY, "the MPD does not name %s of %s", r->init_key, r->name);
+    if (!attribute(tag, "media", ' ', &value))
+        return sl_fail(why, SL_EVERIFY, "the MPD has no template for %s", r->name);
+    for (int32_t i = 0; i < r->segment_count; i++)
+        if (!template_makes(value, (int32_t)first + i, r->segments[i].key))
+            return sl_fail(why, SL_EVERIFY, "the MPD does not name %s of %s", r->segments[i].key,
+                           r->name);
+    p->named = true;
     return SL_OK;
 }
 
 static int representation_end(const struct place *p, struct sl_failure *why)
 {
     const struct published_rendition *r = p->rendition;
-    if (!p->init || p->timescale != r->timescale || p->timed != r->segment_count ||
-        p->named != r->segment_count)
-        return sl_fail(why, SL_EVERIFY,
-                       "the MPD has %d times and %d names for the %d segments of %s%s", p->timed,
-                       p->named, r->segment_count, r->name, p->init ? "" : " and no init segment");
+    if (!p->named || p->timescale != r->timescale || p->timed != r->segment_count)
+        return sl_fail(why, SL_EVERIFY, "the MPD has %d times for the %d segments of %s%s",
+                       p->timed, r->segment_count, r->name, p->named ? "" : " and no names");
     return SL_OK;
 }
 
 /* A tag inside a Representation. */
 static int representation_step(struct place *p, struct span tag, struct sl_failure *why)
 {
-    const struct published_rendition *r = p->rendition;
-    if (span_starts(tag, "SegmentList "))
-        return attribute_number(tag, "timescale", ' ', &p->timescale)
-                   ? SL_OK
-                   : sl_fail(why, SL_EVERIFY, "the MPD has no time scale for %s", r->name);
-    if (span_starts(tag, "Initialization ")) {
-        p->init = true;
-        return name_step(p, tag, "sourceURL", r->init_key, why);
-    }
-    if (span_starts(tag, "S "))
-        return timeline_step(p, tag, why);
-    if (span_starts(tag, "SegmentURL ")) {
-        if (p->named >= r->segment_count)
-            return sl_fail(why, SL_EVERIFY, "the MPD names more than the %d segments of %s",
-                           r->segment_count, r->name);
-        return name_step(p, tag, "media", r->segments[p->named++].key, why);
-    }
-    return SL_OK;
+    if (span_starts(tag, "SegmentTemplate "))
+        return template_step(p, tag, why);
+    return span_starts(tag, "S ") ? timeline_step(p, tag, why) : SL_OK;
 }
 
 int manifest_dash_check(const struct published_set *set, const char *text, size_t bytes,

@@ -306,7 +306,9 @@ struct sweep {
     const struct daemon_work *work;
     const char *master;
     const char *mpd;
+    struct sl_failure *why;
     int64_t count;
+    char named[DAEMON_KEY_BYTES]; /* the last alias, whose folder is to be synced */
 };
 
 static int token_compare(const void *a, const void *b)
@@ -315,19 +317,49 @@ static int token_compare(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+static int aliases_sync(struct sweep *sweep)
+{
+    char folder[DAEMON_KEY_BYTES];
+    snprintf(folder, sizeof folder, "%s", sweep->named);
+    sweep->named[0] = '\0';
+    return folder[0] ? objects_sync_folder(sweep->daemon->objects, folder, sweep->why) : SL_OK;
+}
+
+/* A committed segment gets the name without its token too, which the MPD's template makes: dash.js cannot play
+ * a list of names with a time line. Now that only the committed one is left, the name has one meaning. */
+static int segment_alias(struct sweep *sweep, const char *key)
+{
+    char plain[DAEMON_KEY_BYTES];
+    size_t length = strlen(key);
+    if (length < 4 || strcmp(key + length - 4, ".m4s") != 0 ||
+        objects_plain_key(key, plain, sizeof plain) != SL_OK)
+        return SL_OK;
+    size_t folder = (size_t)(strrchr(plain, '/') - plain) + 1;
+    int code = SL_OK;
+    if (strncmp(plain, sweep->named, folder) != 0)
+        code = aliases_sync(sweep);
+    if (code == SL_OK)
+        code = objects_alias(sweep->daemon->objects, key, plain, sweep->why);
+    snprintf(sweep->named, sizeof sweep->named, "%s", plain);
+    return code;
+}
+
+static bool is_committed(const struct daemon_work *work, uint64_t token)
+{
+    return token && work->token_count > 0 &&
+           bsearch(&token, work->tokens, work->token_count, sizeof *work->tokens, token_compare);
+}
+
 static int orphan_sweep(void *arg, const char *key, int64_t bytes)
 {
     (void)bytes;
     struct sweep *sweep = arg;
-    uint64_t token = objects_key_token(key);
     const char *name = strrchr(key, '/');
     if (strcmp(key, sweep->master) == 0 || strcmp(key, sweep->mpd) == 0 ||
         (name && strcmp(name, "/playlist.m3u8") == 0))
         return 0;
-    if (token && sweep->work->token_count > 0 &&
-        bsearch(&token, sweep->work->tokens, sweep->work->token_count, sizeof *sweep->work->tokens,
-                token_compare))
-        return 0;
+    if (is_committed(sweep->work, objects_key_token(key)))
+        return segment_alias(sweep, key);
     sweep->count++;
     return objects_delete(sweep->daemon->objects, NULL, key, NULL);
 }
@@ -347,8 +379,11 @@ static int work_finish(struct daemon *d, struct daemon_work *work)
         code = object_copy(d, package->mpd, mpd, &work->failure);
     if (code != SL_OK)
         return code;
-    struct sweep sweep = {.daemon = d, .work = work, .master = master, .mpd = mpd};
+    struct sweep sweep = {
+        .daemon = d, .work = work, .master = master, .mpd = mpd, .why = &work->failure};
     code = objects_list(d->objects, prefix, orphan_sweep, &sweep, &work->failure);
+    if (code == SL_OK)
+        code = aliases_sync(&sweep);
     if (sweep.count > 0) {
         struct sl_log_about about = {.video = work->text};
         sl_info(&about, "%" PRId64 " objects of lapsed leases were removed", sweep.count);

@@ -425,6 +425,32 @@ static void test_deleting_a_folder_spares_neighbours_and_removes_empty_folders(v
     assert_int_equal(build_file_count(f->folder), 4);
 }
 
+static void test_alias_is_a_second_name_of_the_same_bytes(void **state)
+{
+    struct fixture *f = *state;
+    struct sl_failure why;
+    char first[PATH_MAX], second[PATH_MAX];
+    struct stat a, b;
+    put(f->objects, "v/1/0.t5.m4s");
+    put(f->objects, "v/1/0.t6.m4s");
+    path_in(f, "v/1/0.t6.m4s", first);
+    path_in(f, "v/1/0.m4s", second);
+    /* Again, and from another object: the name has the newest meaning. */
+    static const char *const keys[] = {"v/1/0.t5.m4s", "v/1/0.t6.m4s", "v/1/0.t6.m4s"};
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(objects_alias(f->objects, keys[i], "v/1/0.m4s", &why), SL_OK);
+    assert_int_equal(objects_sync_folder(f->objects, "v/1/0.m4s", &why), SL_OK);
+    assert_int_equal(stat(first, &a), 0);
+    assert_int_equal(stat(second, &b), 0);
+    assert_int_equal(a.st_ino, b.st_ino);
+    /* Each name goes alone. */
+    assert_int_equal(objects_delete(f->objects, NULL, "v/1/0.t6.m4s", &why), SL_OK);
+    assert_int_equal(stat(second, &b), 0);
+    assert_int_equal(objects_alias(f->objects, "v/1/absent", "v/1/x", &why), SL_ENOENT);
+    assert_int_equal(objects_alias(f->objects, "v/1/0.m4s", "tmp/x", &why), SL_EINVAL);
+    assert_int_equal(objects_alias(f->objects, "v/1/0.m4s", "../x", &why), SL_EINVAL);
+}
+
 static void test_path_and_descriptor_name_the_object(void **state)
 {
     struct fixture *f = *state;
@@ -464,6 +490,7 @@ int main(void)
         CASE(test_full_file_system_is_named_and_leaves_nothing),
         CASE(test_listing_is_in_byte_order_below_a_folder),
         CASE(test_deleting_a_folder_spares_neighbours_and_removes_empty_folders),
+        CASE(test_alias_is_a_second_name_of_the_same_bytes),
         CASE(test_path_and_descriptor_name_the_object),
     };
 #undef CASE

@@ -164,6 +164,15 @@ static void test_keys_carry_their_token(void **state)
     assert_int_equal(objects_token_key("", name, 57, key, sizeof key), SL_EINVAL);
     assert_int_equal(objects_token_key("p", "0.m4s", 57, key, 11), SL_EINVAL);
     assert_int_equal(objects_token_key("p", "../0.m4s", 57, key, sizeof key), SL_EINVAL);
+    char plain[OBJECT_KEY_BYTES] = "kept";
+    assert_int_equal(objects_plain_key("p/0.t57.m4s", plain, 7), SL_EINVAL);
+    assert_string_equal(plain, "kept");
+    assert_int_equal(objects_plain_key("p/0.t57.m4s", plain, 8), SL_OK);
+    assert_string_equal(plain, "p/0.m4s");
+    static const char *const no_token[] = {"p/0.m4s",    "p/0.t.m4s", "p.t5.q/0.m4s", "p/.t5.m4s",
+                                           "p/t5/0.m4s", "p/0.t57",   "p/0.x57.m4s"};
+    for (size_t i = 0; i < sizeof no_token / sizeof no_token[0]; i++)
+        assert_int_equal(objects_plain_key(no_token[i], plain, sizeof plain), SL_EINVAL);
     assert_int_equal(objects_token_key("p", "0.m4s", 0, key, sizeof key), SL_EINVAL);
     assert_int_equal(objects_token_key("p", "0.t9.m4s", 57, key, sizeof key), SL_EINVAL);
     assert_string_equal(key, "kept");

@@ -178,7 +178,7 @@ static void test_mpd_is_exactly_this(void **state)
     same(&out,
          "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
          "<MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" "
-         "profiles=\"urn:mpeg:dash:profile:isoff-main:2011\" type=\"static\" "
+         "profiles=\"urn:mpeg:dash:profile:isoff-live:2011\" type=\"static\" "
          "mediaPresentationDuration=\"PT13.014S\" maxSegmentDuration=\"PT6.016S\" "
          "minBufferTime=\"PT6.016S\">\n"
          "  <Period id=\"0\" start=\"PT0S\">\n"
@@ -186,16 +186,14 @@ static void test_mpd_is_exactly_this(void **state)
          "segmentAlignment=\"true\" startWithSAP=\"1\">\n"
          "      <Representation id=\"h264-360p\" bandwidth=\"799201\" codecs=\"avc1.64001E\" "
          "width=\"640\" height=\"360\" sar=\"1:1\" frameRate=\"24000/1001\">\n"
-         "        <SegmentList timescale=\"24000\" presentationTimeOffset=\"0\">\n"
-         "          <Initialization sourceURL=\"h264/360p/init.t5.mp4\"/>\n"
+         "        <SegmentTemplate timescale=\"24000\" presentationTimeOffset=\"0\" "
+         "startNumber=\"0\" initialization=\"h264/360p/init.t5.mp4\" "
+         "media=\"h264/360p/$Number%06d$.m4s\">\n"
          "          <SegmentTimeline>\n"
          "            <S t=\"0\" d=\"144144\" r=\"1\"/>\n"
          "            <S t=\"288288\" d=\"24024\"/>\n"
          "          </SegmentTimeline>\n"
-         "          <SegmentURL media=\"h264/360p/000000.t57.m4s\"/>\n"
-         "          <SegmentURL media=\"h264/360p/000001.t58.m4s\"/>\n"
-         "          <SegmentURL media=\"h264/360p/000002.t59.m4s\"/>\n"
-         "        </SegmentList>\n"
+         "        </SegmentTemplate>\n"
          "      </Representation>\n"
          "    </AdaptationSet>\n"
          "    <AdaptationSet id=\"1\" contentType=\"audio\" mimeType=\"audio/mp4\" "
@@ -206,17 +204,15 @@ static void test_mpd_is_exactly_this(void **state)
          "audioSamplingRate=\"48000\">\n"
          "        <AudioChannelConfiguration "
          "schemeIdUri=\"urn:mpeg:dash:23003:3:audio_channel_configuration:2011\" value=\"2\"/>\n"
-         "        <SegmentList timescale=\"48000\" presentationTimeOffset=\"0\">\n"
-         "          <Initialization sourceURL=\"audio/aac-128/init.t5.mp4\"/>\n"
+         "        <SegmentTemplate timescale=\"48000\" presentationTimeOffset=\"0\" "
+         "startNumber=\"0\" initialization=\"audio/aac-128/init.t5.mp4\" "
+         "media=\"audio/aac-128/$Number%06d$.m4s\">\n"
          "          <SegmentTimeline>\n"
          "            <S t=\"0\" d=\"287744\"/>\n"
          "            <S t=\"287744\" d=\"288768\"/>\n"
          "            <S t=\"576512\" d=\"48128\"/>\n"
          "          </SegmentTimeline>\n"
-         "          <SegmentURL media=\"audio/aac-128/000000.t57.m4s\"/>\n"
-         "          <SegmentURL media=\"audio/aac-128/000001.t58.m4s\"/>\n"
-         "          <SegmentURL media=\"audio/aac-128/000002.t59.m4s\"/>\n"
-         "        </SegmentList>\n"
+         "        </SegmentTemplate>\n"
          "      </Representation>\n"
          "    </AdaptationSet>\n"
          "  </Period>\n"
@@ -237,7 +233,7 @@ static void test_hostile_names_stay_inside_their_quotes(void **state)
         snprintf(s.renditions[r].init_key, JOB_NAME_BYTES, "x %d/i\"<&%%.mp4", r);
         snprintf(s.renditions[r].language, MEDIA_WORD_BYTES, "\"><x>");
         for (int i = 0; i < 3; i++)
-            snprintf(s.segments[r][i].key, JOB_NAME_BYTES, "y/%d?#\"'<%d", r, i);
+            snprintf(s.segments[r][i].key, JOB_NAME_BYTES, "y%d?$#\"'</%06d.t7.m4s", r, i);
     }
     struct sl_buf master = {0}, mpd = {0}, media = {0};
     struct sl_failure why = {0};
@@ -248,7 +244,7 @@ static void test_hostile_names_stay_inside_their_quotes(void **state)
     assert_non_null(strstr((char *)master.data, "GROUP-ID=\"a_b_<&2\",NAME=\"l_b_</Label><x>\""));
     assert_non_null(strstr((char *)master.data, "\nx%200/p%22l%0A%23%26%3C%3E%C3%BC.m3u8\n"));
     assert_non_null(strstr((char *)media.data, "URI=\"i%22%3C%26%25.mp4\""));
-    assert_non_null(strstr((char *)media.data, "\n../y/0%3F%23%22%27%3C0\n"));
+    assert_non_null(strstr((char *)media.data, "\n../y0%3F%24%23%22%27%3C/000000.t7.m4s\n"));
     assert_non_null(strstr((char *)mpd.data, "id=\"h264-a_b___0\""));
     assert_non_null(strstr((char *)mpd.data, "lang=\"und\""));
     assert_null(strstr((char *)mpd.data, "<x>"));
@@ -308,6 +304,15 @@ static void test_sets_that_no_manifest_can_describe_are_refused(void **state)
     s.renditions[1].playlist_key[0] = '\0';
     assert_int_equal(manifest_hls_master(&s.set, &out, &why), SL_EMISMATCH);
     assert_non_null(strstr(why.message, "no playlist"));
+    static const char *const keys[] = {"h264/720p/000002.t58.m4s", "h264/720p/1.t58.m4s",
+                                       "h264/360p/000001.t58.m4s", "h264/720p/000001.m4s",
+                                       "h264/720p/000001.t58.mp4"};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        small_make(&s);
+        snprintf(s.segments[0][1].key, JOB_NAME_BYTES, "%s", keys[i]);
+        assert_int_equal(manifest_dash(&s.set, &out, &why), SL_EMISMATCH);
+        assert_non_null(strstr(why.message, "is not named by its number"));
+    }
     sl_buf_fini(&out);
 }
 
@@ -582,13 +587,15 @@ static void test_changed_masters_and_mpds_are_found(void **state)
         {"NAME=\"English\"", "NAME=\"\""},
     };
     static const char *const mpds[][2] = {
-        {"000001.t58.m4s", "000001.t59.m4s"},
+        {"$Number%06d$", "$Number%05d$"},
+        {"$Number%06d$", "000000"},
+        {"h264/720p/$Number", "h264/360p/$Number"},
+        {"startNumber=\"0\"", "startNumber=\"1\""},
         {"<S t=\"288288\"", "<S t=\"288289\""},
         {" r=\"1\"", " r=\"2\""},
         {" r=\"1\"", ""},
         {"timescale=\"24000\"", "timescale=\"25000\""},
-        {"          <SegmentURL media=\"h264/720p/000002.t59.m4s\"/>\n", ""},
-        {"          <Initialization sourceURL=\"h264/720p/init.t5.mp4\"/>\n", ""},
+        {"initialization=\"h264/720p/init.t5.mp4\"", "initialization=\"h264/720p/init.t6.mp4\""},
         {"avc1.64001E", "avc1.64001D"},
         {"</MPD>\n", ""},
     };

@@ -63,6 +63,10 @@ static void rendition_put(struct published *p, int32_t index, const char *where)
     for (int32_t i = 0; i < t->count; i++) {
         snprintf(t->published[i].key, JOB_NAME_BYTES, "%s/%06d.t%d.m4s", folder, i, 57 + i);
         file_put(p, t->published[i].key, t->segments[i].data, t->segments[i].length);
+        /* As the daemon names it when it publishes. */
+        char plain[JOB_NAME_BYTES];
+        snprintf(plain, sizeof plain, "%s/%06d.m4s", folder, i);
+        file_put(p, plain, t->segments[i].data, t->segments[i].length);
     }
 }
 
