@@ -215,14 +215,13 @@ static void reply_cookie(struct api_request *request, json_t *value, const char 
                          int64_t seconds)
 {
     char cookie[API_SESSION_BYTES + 128];
-    const char *scheme = api_header(request, "X-Forwarded-Proto");
     char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
     json_decref(value);
     struct MHD_Response *response =
         text ? MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE) : NULL;
     snprintf(cookie, sizeof cookie,
              COOKIE_NAME "=%s; Path=/; HttpOnly; SameSite=Strict; Max-Age=%lld%s", session,
-             (long long)seconds, scheme && strcasecmp(scheme, "https") == 0 ? "; Secure" : "");
+             (long long)seconds, api_is_https(request) ? "; Secure" : "");
     if (response) {
         MHD_add_response_header(response, "Content-Type", "application/json");
         MHD_add_response_header(response, "Cache-Control", "no-store");

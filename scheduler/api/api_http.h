@@ -161,6 +161,8 @@ bool api_access_check(struct api_request *request);
 bool api_is_admin(const struct api_request *request);
 
 const char *api_header(struct api_request *request, const char *name);
+/* Did the client come by https, as a proxy before us says? */
+bool api_is_https(struct api_request *request);
 const char *api_query(struct api_request *request, const char *name);
 /* The body as a JSON object; NULL after having replied 400 with the place of the mistake. An empty body is
  * an empty object. */

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include <openssl/evp.h>
 
@@ -202,6 +203,12 @@ void api_reply_failure(struct api_request *request, const struct sl_failure *fai
 const char *api_header(struct api_request *request, const char *name)
 {
     return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
+}
+
+bool api_is_https(struct api_request *request)
+{
+    const char *scheme = api_header(request, "X-Forwarded-Proto");
+    return scheme && strcasecmp(scheme, "https") == 0;
 }
 
 const char *api_query(struct api_request *request, const char *name)

@@ -69,7 +69,7 @@ static void base_url(struct api_request *request, char *url, size_t bytes)
         strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]") ==
             strlen(host);
     if (plain)
-        snprintf(url, bytes, "http://%s", host);
+        snprintf(url, bytes, "%s://%s", api_is_https(request) ? "https" : "http", host);
     else
         snprintf(url, bytes, "http://127.0.0.1:%d", api_port(request->api));
 }

@@ -240,6 +240,62 @@ static void test_list_pages_and_filters(void **state)
     json_decref(none);
 }
 
+static void ready_put(struct store *store, int64_t unix_ns, const char *provider, const char *id)
+{
+    struct store_video video = {.video = video_id_make(unix_ns, 1),
+                                .priority = PRIORITY_NORMAL,
+                                .status = VIDEO_READY,
+                                .provider = provider,
+                                .external_id = id,
+                                .created_unix_ns = unix_ns};
+    assert_int_equal(store_put_video(store, &video), SL_OK);
+}
+
+/* One request looks at 20,000 rows; what lies beyond is on a later page. */
+static void test_a_list_looks_at_so_many_rows_and_no_more(void **state)
+{
+    struct world *w = *state;
+    struct store *store = NULL;
+    struct sl_failure why = {0};
+    char url[128], path[160] = "/api/v1/videos?provider=rare";
+    int64_t begin_ns = SL_S_TO_NS(1700000000);
+    agent_close(&w->agent);
+    farm_stop(&w->farm);
+    snprintf(url, sizeof url, "sqlite:%s/sluice.db", w->farm.data);
+    assert_int_equal(store_open(url, false, &store, &why), SL_OK);
+    assert_int_equal(store_begin(store), SL_OK);
+    ready_put(store, begin_ns, "rare", "1");
+    for (int i = 1; i <= 20500; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "%d", i);
+        ready_put(store, begin_ns + SL_MS_TO_NS(i), "common", id);
+    }
+    assert_int_equal(store_commit(store), SL_OK);
+    store_close(&store);
+    farm_start(&w->farm);
+    agent_open(&w->agent, &w->farm, 1);
+    json_t *page = farm_json(&w->farm, "GET", path, NULL, 200);
+    assert_int_equal(json_array_size(json_object_get(page, "videos")), 0);
+    assert_non_null(text_at(page, "next"));
+    snprintf(path, sizeof path, "/api/v1/videos?provider=rare&next=%s", text_at(page, "next"));
+    json_decref(page);
+    page = farm_json(&w->farm, "GET", path, NULL, 200);
+    assert_int_equal(json_array_size(json_object_get(page, "videos")), 1);
+    assert_true(json_is_null(json_object_get(page, "next")));
+    json_decref(page);
+    /* Times lead straight to the rows. */
+    page = farm_json(&w->farm, "GET",
+                     "/api/v1/videos?provider=rare&created_before=2023-11-14T22:13:20.002Z", NULL,
+                     200);
+    assert_int_equal(json_array_size(json_object_get(page, "videos")), 1);
+    json_decref(page);
+    page = farm_json(&w->farm, "GET",
+                     "/api/v1/videos?limit=7&created_after=2023-11-14T22:13:40.496Z", NULL, 200);
+    assert_int_equal(json_array_size(json_object_get(page, "videos")), 5);
+    assert_true(json_is_null(json_object_get(page, "next")));
+    json_decref(page);
+}
+
 static void test_status_has_the_shape_of_the_contract(void **state)
 {
     struct world *w = *state;
@@ -576,6 +632,7 @@ int main(void)
         WORLD(test_hostile_names_stay_texts),
         WORLD(test_unknown_routes_and_methods_are_told),
         WORLD(test_list_pages_and_filters),
+        WORLD(test_a_list_looks_at_so_many_rows_and_no_more),
         WORLD(test_status_has_the_shape_of_the_contract),
         WORLD(test_nodes_devices_and_farm_status),
         WORLD(test_dead_letters_are_shown_redriven_and_dropped),

@@ -85,6 +85,7 @@ static void expect_defaults(void)
     assert_memory_equal(a->aging_ns, b->aging_ns, sizeof a->aging_ns);
     assert_memory_equal(&a->limits, &b->limits, sizeof a->limits);
     assert_int_equal(a->upload_bytes_max, b->upload_bytes_max);
+    assert_memory_equal(&a->api, &b->api, sizeof a->api);
     const struct config_agent *c = &config.agent, *d = &fallback.agent;
     assert_int_equal(c->cpus, d->cpus);
     assert_int_equal(c->memory_bytes, d->memory_bytes);
@@ -126,17 +127,21 @@ static void test_shipped_example_is_the_defaults(void **state)
 static void test_every_key_is_read(void **state)
 {
     (void)state;
-    expect("daemon:\n"
-           "  http: \"[::1]:80\"\n"
-           "  wire: ipc:///run/sluice.sock\n"
-           "  store: file:///srv/media\n"
-           "  policies: /etc/sluice/policies\n"
-           "  lease: {timeout: 30s, renew: 5s}\n"
-           "  retry: {base: 1s, max: 1m, attempts: 7}\n"
-           "  aging: {low: 1s, normal: 2s, high: 3s, urgent: 4s}\n"
-           "  upload_max: 5G\n"
-           "agent: {cpus: 3, memory: 4G, cache: 512M, objects: http, spot: true, give_up: 1m}\n",
-           "");
+    expect(
+        "daemon:\n"
+        "  http: \"[::1]:80\"\n"
+        "  wire: ipc:///run/sluice.sock\n"
+        "  store: file:///srv/media\n"
+        "  policies: /etc/sluice/policies\n"
+        "  lease: {timeout: 30s, renew: 5s}\n"
+        "  retry: {base: 1s, max: 1m, attempts: 7}\n"
+        "  aging: {low: 1s, normal: 2s, high: 3s, urgent: 4s}\n"
+        "  upload_max: 5G\n"
+        "  api: {tokens: /t, loopback_tokens: true, loopback_limits: true, connections: 99,\n"
+        "    connections_per_address: 7, header_timeout: 2s, body_timeout: 3s, idle_timeout: 4s,\n"
+        "    body_max: 64K, rate: 5, burst: 6}\n"
+        "agent: {cpus: 3, memory: 4G, cache: 512M, objects: http, spot: true, give_up: 1m}\n",
+        "");
     const struct config_daemon *daemon = &config.daemon;
     assert_string_equal(daemon->http_host, "::1");
     assert_int_equal(daemon->http_port, 80);
@@ -151,6 +156,17 @@ static void test_every_key_is_read(void **state)
     for (int i = 0; i < PRIORITY_COUNT; i++)
         assert_int_equal(daemon->aging_ns[i], SL_S_TO_NS(i + 1));
     assert_int_equal(daemon->upload_bytes_max, INT64_C(5) << 30);
+    const struct config_api *api = &daemon->api;
+    assert_string_equal(api->tokens_file, "/t");
+    assert_true(api->tokens_on_loopback && api->limits_on_loopback);
+    assert_int_equal(api->connections, 99);
+    assert_int_equal(api->connections_per_address, 7);
+    assert_int_equal(api->header_timeout_ns, SL_S_TO_NS(2));
+    assert_int_equal(api->body_timeout_ns, SL_S_TO_NS(3));
+    assert_int_equal(api->idle_timeout_ns, SL_S_TO_NS(4));
+    assert_int_equal(api->body_bytes_max, 64 << 10);
+    assert_int_equal(api->rate, 5);
+    assert_int_equal(api->burst, 6);
     const struct config_agent *agent = &config.agent;
     assert_int_equal(agent->cpus, 3);
     assert_int_equal(agent->memory_bytes, INT64_C(4) << 30);
@@ -158,6 +174,27 @@ static void test_every_key_is_read(void **state)
     assert_true(agent->objects_http);
     assert_true(agent->spot);
     assert_int_equal(agent->give_up_ns, SL_S_TO_NS(60));
+}
+
+static void test_limits_of_the_interface_are_held_to_their_ranges(void **state)
+{
+    (void)state;
+    expect(
+        "daemon:\n"
+        "  api:\n"
+        "    rate: -1\n"
+        "    header_timeout: 1ms\n"
+        "    tokens: here\n"
+        "    loopback_tokens: true\n",
+        "s.yaml:5:13: daemon.api.tokens: \"here\"; expected the absolute path of a file, or \"\" "
+        "for "
+        "none\n"
+        "s.yaml:4:21: daemon.api.header_timeout: \"1ms\"; expected a duration from 500ms to 5m, "
+        "like "
+        "500ms, 6s, 2m or 1h\n"
+        "s.yaml:3:11: daemon.api.rate: \"-1\"; expected a whole number from 0 to 1000000\n"
+        "s.yaml:6:22: daemon.api.loopback_tokens: true, and there is no file of tokens; expected "
+        "daemon.api.tokens beside it\n");
 }
 
 static void test_limits_are_read_and_held_to_their_ranges(void **state)
@@ -324,6 +361,7 @@ int main(void)
         cmocka_unit_test(test_empty_file_is_the_defaults),
         cmocka_unit_test(test_shipped_example_is_the_defaults),
         cmocka_unit_test(test_every_key_is_read),
+        cmocka_unit_test(test_limits_of_the_interface_are_held_to_their_ranges),
         cmocka_unit_test(test_limits_are_read_and_held_to_their_ranges),
         cmocka_unit_test(test_mistakes_of_every_section_are_told_at_once),
         cmocka_unit_test(test_addresses_are_held_to_their_form),
