@@ -21,7 +21,8 @@ struct media_source {
 /* Names as libavformat has them, one per demuxer. None of these opens anything but its input. */
 static const char formats_allowed[] = "mov,matroska,avi,mpegts,mpeg,flv,ogg,h264,hevc,mpegvideo,"
                                       "wav,aac,mp3,flac";
-static const char formats_told[] = "MP4/MOV, Matroska/WebM, AVI, MPEG-TS, MPEG-PS, FLV or Ogg";
+static const char formats_told[] = "MP4/MOV, Matroska/WebM, AVI, MPEG-TS, MPEG-PS, FLV or Ogg, "
+                                   "and of sound also WAV, FLAC, MP3 or AAC";
 
 int media_fail(struct sl_failure *why, int averror, int otherwise, const char *what)
 {

@@ -196,10 +196,11 @@ int plan_audio_time_line(const struct policy *policy, struct sl_arena *arena, st
         if (i == 0 || end > plan->end_pts)
             plan->end_pts = end;
     }
-    int64_t length = plan->end_pts - plan->origin_pts;
-    if (plan->origin_pts < -PLAN_PTS_LIMIT || plan->end_pts > PLAN_PTS_LIMIT || length < 1)
+    if (plan->origin_pts < -PLAN_PTS_LIMIT || plan->end_pts > PLAN_PTS_LIMIT ||
+        plan->end_pts <= plan->origin_pts)
         return sl_fail(why, SL_EFORMAT, "the audio runs from %lld to %lld samples",
                        (long long)plan->origin_pts, (long long)plan->end_pts);
+    int64_t length = plan->end_pts - plan->origin_pts;
     int64_t segment = plan_ns_to_pts(plan, policy->segment_ns);
     int64_t count = (length + segment / 2) / segment;
     count = count < 1 ? 1 : count;

@@ -65,7 +65,6 @@ static void video_fill(struct cursor *c, struct media_video *v)
 
 static void audio_fill(struct cursor *c, struct media_audio *a)
 {
-    a->present = take(c, 1) & 1;
     a->channels = (int32_t)number(c);
     a->sample_rate_hz = (int32_t)number(c);
     a->time_base = (struct rational){(int32_t)number(c), (int32_t)number(c)};
@@ -123,7 +122,8 @@ static void policy_fill(struct cursor *c, struct policy *p)
 static void plan_check(const struct media_info *info, const struct plan *plan,
                        const struct policy *policy, struct sl_arena *arena)
 {
-    (void)info;
+    if (!info->has_video && (plan->chunk_count || plan->rung_count))
+        abort();
     if (plan->segment_count < 0 || plan->chunk_count < 0 || plan->rung_count < 0)
         abort();
     for (int32_t i = 0; i < plan->rung_count; i++)
@@ -133,8 +133,14 @@ static void plan_check(const struct media_info *info, const struct plan *plan,
     for (int32_t i = 0; i < plan->segment_count; i++)
         if (plan->segments[i].start_pts >= plan->segments[i].end_pts ||
             (i && plan->segments[i].start_pts != plan->segments[i - 1].end_pts) ||
-            plan->segments[i].chunk < 0 || plan->segments[i].chunk >= plan->chunk_count)
+            plan->segments[i].chunk < (plan->chunk_count ? 0 : -1) ||
+            plan->segments[i].chunk >= plan->chunk_count)
             abort();
+    for (int32_t i = 0; i < plan->audio_count; i++) {
+        struct job job = {0};
+        if (plan_audio_job(plan, i, arena, &job) != SL_OK)
+            abort();
+    }
     for (int32_t i = 0; i < plan->chunk_count * plan->codec_count && i < PIECES_MAX; i++) {
         struct job job = {0};
         struct sl_buf bytes = {0};
@@ -162,7 +168,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     info.size_bytes = number(&c);
     info.duration_ns = number(&c);
     video_fill(&c, &info.video);
-    audio_fill(&c, &info.audio);
+    info.audio_count = (int32_t)(take(&c, 1) % (MEDIA_AUDIO_MAX + 1));
+    for (int32_t i = 0; i < info.audio_count; i++)
+        audio_fill(&c, &info.audio[i]);
+    info.has_video = take(&c, 1) % 8 != 0; /* else sound alone */
     if (index_fill(&c, &info.video, &arena, &index)) {
         if (plan_build(&info, &index, &policy, &arena, &plan, &why) == SL_OK)
             plan_check(&info, &plan, &policy, &arena);
