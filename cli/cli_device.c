@@ -148,8 +148,11 @@ int cli_device_hw(struct cli *cli, const struct cli_args *args)
         code = cli_fail(cli, CLI_FAILED, "worker_failed",
                         "sluice-worker --probe-devices gave no list of devices; its own message is "
                         "above");
-    else
+    else {
         devices_show(cli, document);
+        if (!cli->json && cli_json_text(document, "sandbox")[0])
+            cli_note(cli, "sandbox of the workers: %s", cli_json_text(document, "sandbox"));
+    }
     json_decref(document);
     sl_buf_fini(&out);
     return code;

@@ -67,21 +67,25 @@ static void device_put(struct sl_buf *out, const struct hal_device *device)
     sl_buf_text(out, "}");
 }
 
-/* An agent probes once at its start: then its log says what workers are held by, and what this system lacks. */
-static bool sandbox_say(struct sandbox *sandbox)
+/* What a worker will be held by, and what this system lacks. False where no media could be opened at all. */
+static bool sandbox_try(struct sandbox *sandbox, char *text, size_t text_bytes)
 {
-    char text[256];
     struct sl_failure why = {0};
     if (sandbox_enter(sandbox, &why) != SL_OK) {
         sl_error(NULL, "%s", why.message);
         return false;
     }
-    sandbox_describe(sandbox, text, sizeof text);
+    sandbox_describe(sandbox, text, text_bytes);
+    return true;
+}
+
+/* An agent probes at its start, so this is said once in its log. */
+static void sandbox_say(const struct sandbox *sandbox, const char *text)
+{
     if (sandbox_is_whole(sandbox))
         sl_info(NULL, "sandbox of the workers: %s", text);
     else
         sl_warn(NULL, "sandbox of the workers: %s", text);
-    return true;
 }
 
 int probe_devices(int socket)
@@ -98,9 +102,11 @@ int probe_devices(int socket)
                  why.message[0] ? why.message : sl_error_text(code));
         return 1;
     }
+    char held_by[256];
+    if (!sandbox_try(&sandbox, held_by, sizeof held_by))
+        return 1; /* a node whose workers could open nothing offers nothing */
     if (socket >= 0) {
-        if (!sandbox_say(&sandbox))
-            return 1; /* a node whose workers could open nothing offers nothing */
+        sandbox_say(&sandbox, held_by);
         for (int32_t i = 0; i < count; i++)
             hal_device_report(&devices[i], &rows[i]);
         return control_devices_send(socket, rows, count) == SL_OK ? 0 : 1;
@@ -112,7 +118,9 @@ int probe_devices(int socket)
             sl_buf_text(&out, ", ");
         device_put(&out, &devices[i]);
     }
-    sl_buf_text(&out, "]}\n");
+    sl_buf_text(&out, "], \"sandbox\": ");
+    sl_buf_json_string(&out, held_by, strlen(held_by));
+    sl_buf_text(&out, "}\n");
     bool written =
         !out.failed && fwrite(out.data, 1, out.length, stdout) == out.length && fflush(stdout) == 0;
     sl_buf_fini(&out);
