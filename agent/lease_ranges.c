@@ -74,6 +74,9 @@ static void *ranges_run(void *arg)
             sl_warn(NULL, "a range for token %llu could not be read: %s",
                     (unsigned long long)r->grant->token.v,
                     why.code ? why.message : sl_error_text(code));
+        /* The worker reports it as its own verdict, and what this node lacks is no mistake of the job. */
+        if (sl_error_class(code) == SL_CLASS_CONFIG)
+            code = SL_EIO;
         if (control_range_reply(r->socket, code, bytes, (uint32_t)got))
             break;
     }

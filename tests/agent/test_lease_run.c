@@ -338,6 +338,26 @@ static void test_inputs_beyond_the_descriptors_come_over_the_range_socket(void *
     lease_end(&o);
 }
 
+static void test_an_input_missing_behind_the_range_socket_is_not_final(void **state)
+{
+    (void)state;
+    enum { MANY = LEASE_INPUT_FDS_MAX + 1 };
+    const char *names[MANY];
+    int64_t bytes[MANY];
+    for (int i = 0; i < MANY; i++) {
+        names[i] = inputs[0];
+        bytes[i] = input_bytes[0];
+    }
+    struct outcome o = {0};
+    o.grant = grant_make(++last_token, "succeed", names, bytes, MANY);
+    strcpy(o.grant->inputs[MANY - 1].key, "work/v1/none");
+    assert_int_equal(lease_run_open(&place, o.grant, on_progress, NULL, &o.run, NULL), SL_OK);
+    lease_run_go(o.run, &o.result);
+    assert_int_equal(o.result.failure.code, SL_EIO);
+    lease_run_delete_outputs(o.run);
+    lease_end(&o);
+}
+
 static void *stop_soon(void *arg)
 {
     usleep(300000);
@@ -458,6 +478,7 @@ int main(void)
         cmocka_unit_test(test_a_failure_is_passed_on_in_the_workers_words),
         cmocka_unit_test(test_a_source_that_changed_or_vanished_is_explained),
         cmocka_unit_test(test_inputs_beyond_the_descriptors_come_over_the_range_socket),
+        cmocka_unit_test(test_an_input_missing_behind_the_range_socket_is_not_final),
         cmocka_unit_test(test_a_stopped_lease_ends_soon_and_leaves_nothing),
         cmocka_unit_test(test_a_worker_waits_before_there_is_work),
         cmocka_unit_test(test_a_worker_that_cannot_start_is_named),
