@@ -309,7 +309,6 @@ int config_policy_parse(const char *name, const char *text, size_t length, struc
         .gop_ns = SL_S_TO_NS(2),
         .segment_ns = SL_S_TO_NS(6),
         .chunk_ns = SL_S_TO_NS(6),
-        .attempts_max = 5,
         .check = CHECK_SAMPLE,
         .watchdog_ns = SL_S_TO_NS(60),
         .loudness = {.target_tenths = -230, .peak_tenths = -10},

@@ -13,7 +13,6 @@ static const char default_text[] =
     "segment: 6s\n"
     "chunk: 6s\n"
     "check: sample\n"
-    "attempts: 5\n"
     "watchdog: 60s\n"
     "codecs:\n"
     "  - codec: h264\n"

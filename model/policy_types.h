@@ -62,10 +62,10 @@ struct policy {
     int32_t audio_count;
     struct policy_loudness loudness; /* of every audio rendition */
     int64_t gop_ns;                  /* closed GOPs of about this length */
-    int64_t segment_ns; /* segments of about this length, each a whole number of GOPs */
-    int64_t chunk_ns;   /* a chunk covers at least this much, and one segment */
-    int64_t opening_ns; /* the opening is a chunk of about this length; 0: as long as others */
-    int32_t attempts_max;
+    int64_t segment_ns;   /* segments of about this length, each a whole number of GOPs */
+    int64_t chunk_ns;     /* a chunk covers at least this much, and one segment */
+    int64_t opening_ns;   /* the opening is a chunk of about this length; 0: as long as others */
+    int32_t attempts_max; /* charged, of a task; 0: as the daemon is configured */
     enum check_amount check;
     int64_t watchdog_ns; /* a worker without progress for this long is killed */
 };

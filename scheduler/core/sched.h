@@ -46,7 +46,7 @@ struct sched_config {
     int64_t renew_interval_ns; /* 3 s: how long a sync may be parked */
     int64_t retry_base_ns;     /* first backoff, doubled for each charged attempt */
     int64_t retry_max_ns;
-    int32_t attempts_max; /* charged attempts before a task is dead */
+    int32_t attempts_max; /* charged attempts before a task is dead, where its video says nothing */
     int64_t
         aging_ns[PRIORITY_COUNT]; /* head start of a priority over low: FIFO by created - this */
     int64_t suspect_base_ns;      /* how long a node is left alone after three faults in a row */
@@ -60,6 +60,7 @@ struct sched_video_row {
     struct video_id video;
     enum priority priority;
     int64_t created_unix_ns;
+    int32_t attempts_max; /* of its policy; 0: the configuration's */
     bool cancelled;
     uint32_t steps_skipped; /* STEP_BITs of SCHED_STEP_SKIP */
     uint32_t steps_done;    /* STEP_BITs of SCHED_STEP_DONE */

@@ -47,7 +47,7 @@ static void say_last_failure(struct reasons *r, const struct sched *s, const str
     if (t->state == TASK_DEAD)
         say(r, "the last failure is %s: %.180s", sl_error_word(failure->code), failure->message);
     else
-        say(r, "attempt %d of %d failed with %s: %.160s", t->attempts, s->config.attempts_max,
+        say(r, "attempt %d of %d failed with %s: %.160s", t->attempts, retry_attempts_max(s, t),
             sl_error_word(failure->code), failure->message);
 }
 

@@ -157,6 +157,7 @@ struct failure {
 struct video {
     int64_t id;
     int64_t created_unix_ns;
+    int32_t attempts_max; /* charged attempts of a task before it is dead */
     uint8_t priority;
     uint8_t status;
     uint8_t failure_step;
@@ -439,6 +440,8 @@ void nodes_rebase(struct sched *s);
 
 void retry_failure(struct sched *s, uint32_t task, const struct sl_failure *failure);
 int64_t retry_backoff_ns(const struct sched *s, const struct task *t);
+/* As the video's policy says, or else the configuration. */
+int32_t retry_attempts_max(const struct sched *s, const struct task *t);
 
 /* ---- sched_match.c ---- */
 

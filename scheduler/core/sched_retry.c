@@ -45,6 +45,12 @@ static uint64_t mix(uint64_t x)
 
 /* Doubles with each charged attempt up to the maximum, then moved by up to a fifth either way, so that
  * tasks that failed together do not come back together. */
+int32_t retry_attempts_max(const struct sched *s, const struct task *t)
+{
+    int32_t own = video_at(s, t->video)->attempts_max;
+    return own > 0 ? own : s->config.attempts_max;
+}
+
 int64_t retry_backoff_ns(const struct sched *s, const struct task *t)
 {
     int64_t backoff_ns = s->config.retry_base_ns;
@@ -105,7 +111,7 @@ void retry_failure(struct sched *s, uint32_t slot, const struct sl_failure *repo
         node_fault(s, node, t->id);
     if (rules[cls].then == THEN_DEAD ||
         (rules[cls].then == THEN_AGREE && input_is_final(s, t, agreeing)) ||
-        (rules[cls].charged && t->attempts >= s->config.attempts_max)) {
+        (rules[cls].charged && t->attempts >= retry_attempts_max(s, t))) {
         task_kill(s, slot, &failure);
         return;
     }

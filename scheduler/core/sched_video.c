@@ -41,6 +41,7 @@ uint32_t video_new(struct sched *s, const struct sched_video_row *row)
     struct video *v = video_at(s, slot);
     v->id = row->video.v;
     v->created_unix_ns = row->created_unix_ns;
+    v->attempts_max = row->attempts_max;
     v->priority = (uint8_t)row->priority;
     v->status = VIDEO_STATUS_COUNT;
     v->cancelled = row->cancelled;
@@ -62,6 +63,7 @@ void video_row_fill(const struct sched *s, const struct video *v, struct sched_v
     row->video.v = v->id;
     row->priority = (enum priority)v->priority;
     row->created_unix_ns = v->created_unix_ns;
+    row->attempts_max = v->attempts_max;
     row->cancelled = v->cancelled;
     row->steps_skipped = v->steps_skipped;
     row->steps_done = v->steps_done;
@@ -191,8 +193,8 @@ void video_fail_keep(struct sched *s, uint32_t slot, enum step step,
 int video_add(struct sched *s, const struct sched_event *event)
 {
     const struct sched_video_row *row = &event->video_row;
-    if (row->video.v <= 0 || (unsigned)row->priority >= PRIORITY_COUNT || row->cancelled ||
-        row->failed)
+    if (row->video.v <= 0 || (unsigned)row->priority >= PRIORITY_COUNT || row->attempts_max < 0 ||
+        row->cancelled || row->failed)
         return SL_EINVAL;
     if (video_find(s, row->video) != SLOT_NONE)
         return SL_EEXIST;

@@ -182,8 +182,10 @@ static int core_add(struct daemon *d, struct daemon_video *video)
 {
     struct sched_event event = daemon_event(d, SCHED_VIDEO_ADD);
     event.video = video->id;
-    event.video_row = (struct sched_video_row){
-        .video = video->id, .priority = video->priority, .created_unix_ns = video->created_unix_ns};
+    event.video_row = (struct sched_video_row){.video = video->id,
+                                               .priority = video->priority,
+                                               .created_unix_ns = video->created_unix_ns,
+                                               .attempts_max = video->policy->policy.attempts_max};
     return daemon_step(d, &event);
 }
 

@@ -90,6 +90,7 @@ struct daemon_video *daemon_video_load(struct daemon *d, const struct store_vide
         .video = row->video,
         .priority = row->priority,
         .created_unix_ns = row->created_unix_ns,
+        .attempts_max = policy.attempts_max,
         .cancelled = row->cancelled,
         .steps_skipped = row->steps_skipped,
         .steps_done = row->steps_done,

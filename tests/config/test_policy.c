@@ -47,7 +47,7 @@ static void test_default_policy_is_that_of_the_contract(void **state)
     assert_int_equal(policy.gop_ns, SL_S_TO_NS(2));
     assert_int_equal(policy.segment_ns, SL_S_TO_NS(6));
     assert_int_equal(policy.chunk_ns, SL_S_TO_NS(6));
-    assert_int_equal(policy.attempts_max, 5);
+    assert_int_equal(policy.attempts_max, 0);
     assert_int_equal(policy.check, CHECK_SAMPLE);
     assert_int_equal(policy.watchdog_ns, SL_S_TO_NS(60));
     assert_int_equal(policy.codec_count, 1);

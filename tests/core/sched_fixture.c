@@ -282,14 +282,25 @@ void fix_pass(struct fix *f, int64_t ns)
 
 /* ---- builders ---- */
 
-int64_t fix_video(struct fix *f, enum priority priority)
+static int64_t video_add(struct fix *f, enum priority priority, int32_t attempts_max)
 {
     struct sched_event event = {.kind = SCHED_VIDEO_ADD};
     event.video.v = event.video_row.video.v = ++f->next_video;
     event.video_row.priority = priority;
     event.video_row.created_unix_ns = f->now_unix_ns;
+    event.video_row.attempts_max = attempts_max;
     MUST(fix_step(f, &event) == 0);
     return event.video.v;
+}
+
+int64_t fix_video(struct fix *f, enum priority priority)
+{
+    return video_add(f, priority, 0);
+}
+
+int64_t fix_video_attempts(struct fix *f, int32_t attempts_max)
+{
+    return video_add(f, PRIORITY_NORMAL, attempts_max);
 }
 
 static int64_t tasks_add(struct fix *f, int64_t video, const struct sched_task_spec *model,

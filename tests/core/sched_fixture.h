@@ -55,6 +55,7 @@ int fix_step(struct fix *f, const struct sched_event *event);
 void fix_pass(struct fix *f, int64_t ns);
 
 int64_t fix_video(struct fix *f, enum priority priority);
+int64_t fix_video_attempts(struct fix *f, int32_t attempts_max);
 /* count tasks of one step, 1000 millicores and 1 GB each, any CPU; the first one's id. */
 int64_t fix_tasks(struct fix *f, int64_t video, enum step step, int32_t count, uint32_t wait_mask);
 /* As fix_tasks, but each needs a session of a device that encodes the codec. */

@@ -171,6 +171,20 @@ static void test_charged_attempts_have_a_limit(void **state)
     }
 }
 
+/* A policy's number holds for its video alone, and over a restart. */
+static void test_a_video_may_bring_its_own_limit(void **state)
+{
+    struct fix *f = *state;
+    int64_t task = fix_tasks(f, fix_video_attempts(f, 2), STEP_AUDIO, 1, 0);
+    run_and_fail(f, 1, task, SL_EIO);
+    assert_int_equal(fix_state(f, task), TASK_QUEUED);
+    fix_restart(f);
+    fix_pass(f, 60 * FIX_S);
+    run_and_fail(f, 1, task, SL_EIO);
+    assert_int_equal(fix_state(f, task), TASK_DEAD);
+    assert_true(f->config.attempts_max > 2);
+}
+
 static void test_configuration_mistakes_are_final(void **state)
 {
     struct fix *f = *state;
@@ -292,6 +306,7 @@ int main(void)
         CASE(test_an_avoided_node_is_used_when_the_others_are_gone),
         CASE(test_transient_failures_back_off_twice_as_long_each_time),
         CASE(test_charged_attempts_have_a_limit),
+        CASE(test_a_video_may_bring_its_own_limit),
         CASE(test_configuration_mistakes_are_final),
         CASE(test_preempted_work_is_queued_at_once_uncharged),
         CASE(test_a_worker_that_says_cancelled_fails_the_video_with_a_reason),
