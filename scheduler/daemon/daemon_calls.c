@@ -195,8 +195,16 @@ static void submit_handle(struct daemon *d, struct daemon_call *call)
     struct api_submit *submit = &api->submit;
     if (submit->external_id && (batch_find_external(d, submit, &api->video) ||
                                 store_find_external(d->store, submit->provider, submit->external_id,
-                                                    &api->video) == SL_OK))
+                                                    &api->video) == SL_OK)) {
+        const struct daemon_video *same = daemon_video_find(d, api->video);
+        if (same && same->deleting)
+            call_fail(
+                api, SL_ECONFLICT,
+                "video %s, which has this external id, is just being deleted; submit it again "
+                "in a moment",
+                same->text);
         return;
+    }
     struct video_id id = id_make(d);
     char text[VIDEO_ID_TEXT_BYTES];
     video_id_format(id, text);

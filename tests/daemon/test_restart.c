@@ -257,6 +257,41 @@ static void test_source_that_changes_while_copied_is_refused(void **state)
     farm_close(&farm);
 }
 
+static void *delete_run(void *arg)
+{
+    struct farm *farm = ((void **)arg)[0];
+    char path[64];
+    snprintf(path, sizeof path, "/api/v1/videos/%s", (char *)((void **)arg)[1]);
+    json_decref(farm_json(farm, "DELETE", path, NULL, 200));
+    return NULL;
+}
+
+/* Its id must not be given out for a video that is about to be gone. */
+static void test_external_id_of_a_video_being_deleted_waits(void **state)
+{
+    (void)state;
+    struct farm farm;
+    char body[256], video[32];
+    farm_open(&farm);
+    assert_int_equal(truncate(farm.source, 600 << 20), 0); /* copied for long enough */
+    farm_start(&farm);
+    snprintf(body, sizeof body, "{\"path\":\"%s\",\"provider\":\"p\",\"external_id\":\"7\"}",
+             farm.source);
+    json_t *reply = farm_json(&farm, "POST", "/api/v1/videos", body, 201);
+    snprintf(video, sizeof video, "%s", json_string_value(json_object_get(reply, "video_id")));
+    json_decref(reply);
+    pthread_t thread;
+    void *args[] = {&farm, video};
+    assert_int_equal(pthread_create(&thread, NULL, delete_run, args), 0);
+    nap_ms(60);
+    farm_error(&farm, "POST", "/api/v1/videos", body, 409, "conflict", video);
+    pthread_join(thread, NULL);
+    reply = farm_json(&farm, "POST", "/api/v1/videos", body, 201);
+    assert_string_not_equal(json_string_value(json_object_get(reply, "video_id")), video);
+    json_decref(reply);
+    farm_close(&farm);
+}
+
 static void test_registered_source_is_copied_after_a_kill(void **state)
 {
     (void)state;
@@ -435,6 +470,7 @@ int main(void)
         cmocka_unit_test(test_kills_at_any_moment_end_in_one_published_set),
         cmocka_unit_test(test_kill_between_batches_of_tasks_adds_each_once),
         cmocka_unit_test(test_source_that_changes_while_copied_is_refused),
+        cmocka_unit_test(test_external_id_of_a_video_being_deleted_waits),
         cmocka_unit_test(test_registered_source_is_copied_after_a_kill),
         cmocka_unit_test(test_drain_and_identity_outlive_a_kill),
         cmocka_unit_test(test_stopped_daemon_takes_no_lease_for_its_own_silence),
