@@ -210,7 +210,7 @@ class Hostile(unittest.TestCase):
                 found.append(row)
                 if fault:
                     wrong.append("%s: %s: %s" % (row[0], fault, row[4]))
-        print("TABLE")
+        print("\nTABLE")
         print("%s (memory of a worker: at most %d MiB)" % (title, self.memory.most_kib >> 10))
         for name, wanted, state, took, sentence in found:
             print("  %-46s %-7s %-7s %5.1f s  %s" % (name, wanted, state, took, sentence))

@@ -1,4 +1,5 @@
 /* Bytes as a source: probed as a worker does it, its index through the wire, and planned as the daemon does it. */
+#include <libavutil/mem.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +42,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     limits.frames = 2000;
     limits.streams = 16;
     media_limits_set(&limits);
+    av_max_alloc(64 << 20); /* a worker has its process's limit instead */
     media_log_start();
     config_policy_default(&policy);
     return 0;
