@@ -401,18 +401,25 @@ static void test_bodies_that_trickle_are_cut_off(void **state)
 static void test_a_crowd_of_slow_connections_does_not_shut_others_out(void **state)
 {
     struct world *w = *state;
-    int fds[64];
+    enum { CROWD = 200 };
+    int fds[CROWD];
     w->api->connections = 64;
     w->api->header_timeout_ns = SL_S_TO_NS(60);
     farm_start(&w->farm);
-    for (int i = 0; i < 64; i++) {
+    for (int i = 0; i < CROWD; i++) {
         fds[i] = connect_here(&w->farm);
-        assert_int_equal(send(fds[i], "GET / HTTP/1.1\r\nX: ", 19, MSG_NOSIGNAL), 19);
+        send(fds[i], "GET / HTTP/1.1\r\nX: ", 19, MSG_NOSIGNAL);
+        if (i % 10 == 9)
+            usleep(20000); /* for those that make room to go */
     }
-    int64_t began_ns = sl_now_ns();
-    assert_int_equal(status_of(w, NULL, "GET", "/healthz"), 200);
-    assert_true(sl_now_ns() - began_ns < SL_S_TO_NS(20));
-    for (int i = 0; i < 64; i++)
+    /* At once, and not only when the crowd's second is over. */
+    long status = 0;
+    for (int i = 0; i < 3 && status != 200; i++) {
+        usleep(20000);
+        status = status_of(w, NULL, "GET", "/healthz");
+    }
+    assert_int_equal(status, 200);
+    for (int i = 0; i < CROWD; i++)
         close(fds[i]);
 }
 
