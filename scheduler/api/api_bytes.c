@@ -3,13 +3,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/time.h"
 #include "objects/objects_ops.h"
 #include "scheduler/api/api_http.h"
-
-#define TAGGED_BYTES_MAX (4 * 1024 * 1024) /* an object without a token is read whole for its tag */
 
 /* ---- one object, with Range ---- */
 
@@ -113,25 +112,34 @@ static void public_headers(struct MHD_Response *response)
                             "Content-Length, Content-Range, ETag");
 }
 
-/* A key with a token in it never gets other bytes, so that the key's own numbers are its tag; what may be
- * made anew, like a manifest, is known by its bytes. "" for what is too large for that. */
+/* A published segment is never made anew under its name, with a token in it or without: a new version has another
+ * folder. What may be made anew are the manifests. */
+static bool key_is_final(const char *key)
+{
+    size_t length = strlen(key);
+    return objects_key_token(key) || (length > 4 && strcmp(key + length - 4, ".m4s") == 0);
+}
+
+/* A key with a token in it never gets other bytes, so that its own numbers are its tag; another object is
+ * known by its file, which is replaced and never written to. "" where the store has no files. */
 static void object_etag(struct objects *objects, const char *key, int64_t size,
                         char etag[API_ETAG_BYTES])
 {
     uint64_t token = objects_key_token(key);
+    struct stat st;
+    int fd = -1;
     etag[0] = '\0';
     if (token) {
         snprintf(etag, API_ETAG_BYTES, "\"%llx-%llx\"", (unsigned long long)token,
                  (unsigned long long)size);
-        return;
+    } else if (objects_open_fd(objects, key, &fd) == SL_OK) {
+        if (fstat(fd, &st) == 0)
+            snprintf(etag, API_ETAG_BYTES, "\"%llx.%llx.%llx\"", (unsigned long long)st.st_ino,
+                     (unsigned long long)st.st_size,
+                     (unsigned long long)st.st_mtim.tv_sec * 1000000000 +
+                         (unsigned long long)st.st_mtim.tv_nsec);
+        close(fd);
     }
-    void *bytes = size <= TAGGED_BYTES_MAX ? malloc(size ? (size_t)size : 1) : NULL;
-    size_t got = 0;
-    if (bytes &&
-        objects_get_range(objects, NULL, key, 0, bytes, (size_t)size, &got, NULL) == SL_OK &&
-        got == (size_t)size)
-        api_etag_make(bytes, got, etag);
-    free(bytes);
 }
 
 /* What every answer about an object says of it. */
@@ -144,8 +152,7 @@ static void object_headers(struct MHD_Response *response, const char *key, const
         return;
     public_headers(response);
     MHD_add_response_header(response, "Cache-Control",
-                            objects_key_token(key) ? "public, max-age=31536000, immutable"
-                                                   : "no-cache");
+                            key_is_final(key) ? "public, max-age=31536000, immutable" : "no-cache");
 }
 
 void api_object_send(struct api_request *request, const char *key, const char *type, bool is_public)

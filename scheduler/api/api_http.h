@@ -23,7 +23,7 @@
 #define API_PARAMS_MAX    2
 #define API_ROUTES_MAX    64
 #define API_STATUSES_MAX  32 /* different ones */
-#define API_ETAG_BYTES    40
+#define API_ETAG_BYTES    56
 #define API_READERS_MAX   8
 #define API_EVENTS_MAX    1024 /* remembered for those who reconnect */
 #define API_EVENT_BYTES   256

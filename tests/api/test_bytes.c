@@ -147,9 +147,15 @@ static void test_media_types_and_places(void **state)
         reply_free(&reply);
     }
     /* A manifest made anew has another tag. */
-    const char *tagged[] = {"If-None-Match: \"2d711642b726b04401627ca9fbac32f5\"", NULL};
+    char same[96];
+    const char *tagged[] = {same, NULL};
+    farm_http(&w->farm, "GET", "/media/x/master.m3u8", NULL, NULL, 0, &reply);
+    const char *tag = strcasestr((char *)reply.headers.data, "\nETag: ");
+    assert_non_null(tag);
+    snprintf(same, sizeof same, "If-None-Match: %.*s", (int)strcspn(tag + 7, "\r"), tag + 7);
+    reply_free(&reply);
     farm_http(&w->farm, "GET", "/media/x/master.m3u8", tagged, NULL, 0, &reply);
-    assert_int_equal(reply.status, 304); /* the SHA-256 of "x" */
+    assert_int_equal(reply.status, 304);
     reply_free(&reply);
     objects_put_bytes(w->farm.objects, NULL, types[0].key, "y", 1, true, NULL);
     farm_http(&w->farm, "GET", "/media/x/master.m3u8", tagged, NULL, 0, &reply);
