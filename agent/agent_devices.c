@@ -1,4 +1,5 @@
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "agent/agent_internal.h"
@@ -54,14 +55,73 @@ static void devices_take(struct agent *agent, const struct device_row *rows, int
     pthread_mutex_unlock(&agent->lock);
 }
 
+/* With the lock held: until ns have passed or all ends. */
+static void prober_wait(struct agent *agent, int64_t ns)
+{
+    int64_t until_ns = sl_now_ns() + ns;
+    for (int64_t left_ns = ns; left_ns > 0 && !agent->quit; left_ns = until_ns - sl_now_ns())
+        agent_pause(agent, left_ns);
+}
+
+static int worker_try(struct agent *agent, struct sl_failure *why)
+{
+    struct worker_process worker;
+    int code = worker_process_start(agent->worker, NULL, &worker, why);
+    if (code)
+        return code;
+    code = worker_process_ready(&worker, why);
+    worker_process_reap(&worker, 0, NULL);
+    return code;
+}
+
+/* With the lock held: the devices are there, and nothing can use them. */
+static void devices_withdraw(struct agent *agent, const struct device_row *rows, int32_t count)
+{
+    static const struct demand nothing;
+    struct device_row useless[NODE_DEVICES_MAX];
+    for (int32_t i = 0; i < count; i++) {
+        useless[i] = rows[i];
+        useless[i].health = HEALTH_SUSPECT;
+        snprintf(useless[i].health_reason, sizeof useless[i].health_reason, "%s",
+                 agent->workers.message);
+    }
+    agent_core_devices_set(agent->core, useless, count, &nothing);
+    pthread_cond_broadcast(&agent->changed);
+}
+
+static int64_t later(int64_t wait_ns)
+{
+    return wait_ns * 2 < PROBE_AGAIN_MAX_NS ? wait_ns * 2 : PROBE_AGAIN_MAX_NS;
+}
+
+/* A node whose workers do not start any more would take lease after lease and fail them all: it offers nothing until
+ * one has started. With the lock held on entry and return. */
+static void workers_recover(struct agent *agent, const struct device_row *rows, int32_t count)
+{
+    sl_error(NULL, "%s; the node offers nothing until a worker starts", agent->workers.message);
+    devices_withdraw(agent, rows, count);
+    for (int64_t wait_ns = PROBE_AGAIN_FIRST_NS; agent->workers.code && !agent->quit;) {
+        prober_wait(agent, wait_ns);
+        wait_ns = later(wait_ns);
+        pthread_mutex_unlock(&agent->lock);
+        struct sl_failure why = {0};
+        int code = worker_try(agent, &why);
+        if (code == SL_OK)
+            devices_take(agent, rows, count);
+        pthread_mutex_lock(&agent->lock);
+        if (code == SL_OK)
+            agent->workers = (struct sl_failure){0};
+    }
+}
+
 void *agent_prober(void *arg)
 {
     struct agent *agent = arg;
+    struct device_row rows[NODE_DEVICES_MAX];
+    int32_t count = 0;
     int64_t wait_ns = PROBE_AGAIN_FIRST_NS;
-    bool found = false;
-    while (!found) {
-        struct device_row rows[NODE_DEVICES_MAX];
-        int32_t count = 0;
+    bool found = false, quit = false;
+    while (!found && !quit) {
         struct sl_failure why = {0};
         int code = worker_process_probe(agent->worker, rows, NODE_DEVICES_MAX, &count, &why);
         found = code == SL_OK && count > 0;
@@ -74,17 +134,19 @@ void *agent_prober(void *arg)
         pthread_mutex_lock(&agent->lock);
         agent->probed = true;
         pthread_cond_broadcast(&agent->changed);
-        for (int64_t until_ns = sl_now_ns() + wait_ns; !found && !agent->quit;) {
-            int64_t left_ns = until_ns - sl_now_ns();
-            if (left_ns <= 0)
-                break;
-            agent_pause(agent, left_ns);
-        }
-        bool quit = agent->quit;
+        if (!found)
+            prober_wait(agent, wait_ns);
+        quit = agent->quit;
         pthread_mutex_unlock(&agent->lock);
-        if (quit)
-            break;
-        wait_ns = wait_ns * 2 < PROBE_AGAIN_MAX_NS ? wait_ns * 2 : PROBE_AGAIN_MAX_NS;
+        wait_ns = later(wait_ns);
     }
+    pthread_mutex_lock(&agent->lock);
+    while (!agent->quit) {
+        if (agent->workers.code)
+            workers_recover(agent, rows, count);
+        else
+            pthread_cond_wait(&agent->changed, &agent->lock);
+    }
+    pthread_mutex_unlock(&agent->lock);
     return NULL;
 }

@@ -48,7 +48,8 @@ struct agent {
     int lease_count;
     struct agent_store *store; /* NULL before the first answer */
     char device_id[DEVICE_ID_BYTES];
-    bool probed; /* once, whether it succeeded or not */
+    bool probed;               /* once, whether it succeeded or not */
+    struct sl_failure workers; /* why none could be started; code 0: they start */
     bool leaving;
     bool leave_said;          /* the daemon has answered a request that says so */
     bool quit;                /* all threads end */

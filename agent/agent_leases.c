@@ -37,6 +37,8 @@ static void result_take(struct lease *lease, const struct lease_result *result)
 {
     struct agent *agent = lease->agent;
     struct sl_failure failure = result->failure;
+    if (result->no_worker && !result->stopped)
+        agent->workers = failure; /* the prober takes the node out */
     if (result->stopped && agent->leaving) {
         agent_core_handed_back(agent->core, lease->token);
     } else if (failure.code == SL_OK) {

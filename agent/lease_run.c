@@ -422,6 +422,7 @@ void lease_run_go(struct lease_run *run, struct lease_result *out)
     memcpy(out->device_id, run->place.device_id, sizeof out->device_id);
     run->start_ns = sl_now_ns();
     int code = worker_pool_take(run->place.pool, &run->worker, &out->failure);
+    out->no_worker = code != SL_OK;
     if (code)
         own_failure_soften(&out->failure);
     else

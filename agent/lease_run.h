@@ -36,7 +36,8 @@ struct lease_place {
 typedef void lease_progress_fn(void *arg, int64_t done, int64_t total);
 
 struct lease_result {
-    bool stopped; /* else finished when failure.code is 0 */
+    bool stopped;   /* else finished when failure.code is 0 */
+    bool no_worker; /* it failed because none could be started, which is this node's fault */
     struct sl_failure failure;
     char device_id[DEVICE_ID_BYTES];
     struct sl_buf report; /* encoded, keys and costs filled in; the caller's to free */

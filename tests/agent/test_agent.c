@@ -50,7 +50,9 @@ struct fake_daemon {
     struct sl_failure refuse;
     bool no_verdicts;
     int requests, leaving_requests;
-    struct sync_request last;
+    struct sync_request last; /* its arrays are gone */
+    enum device_health last_health;
+    char last_reason[DEVICE_REASON_BYTES];
     struct sync_answer base;
 };
 
@@ -117,6 +119,10 @@ static void on_request(void *arg, struct wire_pending *pending, const void *byte
     d->requests++;
     d->leaving_requests += request.leaving;
     d->last = request;
+    if (request.device_count > 0) {
+        d->last_health = request.devices[0].health;
+        memcpy(d->last_reason, request.devices[0].health_reason, sizeof d->last_reason);
+    }
     if (!d->refuse.code) {
         for (int32_t i = 0; i < request.held_count; i++)
             held_note(d, &request.held[i], &answer);
@@ -399,6 +405,42 @@ static void test_a_worker_that_cannot_probe_offers_nothing(void **state)
     daemon_stop(d);
 }
 
+/* A node whose worker is gone must not go on taking leases to fail them. */
+static void test_a_node_whose_workers_do_not_start_offers_nothing_meanwhile(void **state)
+{
+    (void)state;
+    struct fake_daemon *d = daemon_start();
+    char url[64], program[160], away[170];
+    struct agent_options options = options_for(d, url);
+    snprintf(program, sizeof program, "%s/worker-here", d->place.scratch_path);
+    snprintf(away, sizeof away, "%s-away", program);
+    mkdir(d->place.scratch_path, 0700);
+    assert_int_equal(link(fake_worker_path(), program), 0);
+    options.worker = program;
+    struct agent *agent;
+    struct sl_failure why = {0};
+    if (agent_open(&options, &agent, &why))
+        fail_msg("%s", why.message);
+    AWAIT(d, d->last.total.cpu_millicores > 0);
+    assert_int_equal(rename(program, away), 0);
+    /* Those that wait still serve; then none comes after them. */
+    struct script *s[6];
+    for (int i = 0; i < 6; i++)
+        s[i] = lease_add(d, "succeed");
+    AWAIT(d, s[5]->settled && d->last.device_count == 1 && d->last.total.cpu_millicores == 0);
+    pthread_mutex_lock(&d->lock);
+    assert_int_equal(d->last_health, HEALTH_SUSPECT);
+    assert_non_null(strstr(d->last_reason, "worker-here"));
+    pthread_mutex_unlock(&d->lock);
+    assert_int_equal(rename(away, program), 0);
+    AWAIT(d, d->last.total.cpu_millicores > 0);
+    struct script *after = lease_add(d, "succeed");
+    AWAIT(d, after->settled);
+    assert_int_equal(after->last.state, HELD_FINISHED);
+    agent_close(&agent);
+    daemon_stop(d);
+}
+
 static void test_one_scratch_folder_serves_one_agent(void **state)
 {
     (void)state;
@@ -470,6 +512,7 @@ int main(void)
         cmocka_unit_test(test_a_refusal_that_passes_is_survived),
         cmocka_unit_test(test_another_version_is_refused_at_once),
         cmocka_unit_test(test_a_worker_that_cannot_probe_offers_nothing),
+        cmocka_unit_test(test_a_node_whose_workers_do_not_start_offers_nothing_meanwhile),
         cmocka_unit_test(test_one_scratch_folder_serves_one_agent),
         cmocka_unit_test(test_identity_outlives_restarts_and_leftovers_do_not),
         cmocka_unit_test(test_a_missing_worker_is_named_at_start),
