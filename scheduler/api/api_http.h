@@ -172,6 +172,11 @@ bool api_param_video(struct api_request *request, int n, struct video_id *out);
 /* False after having replied 400: the object has a member that is none of the names. */
 bool api_members_known(struct api_request *request, json_t *object, const char *const *names);
 
+/* Decimal digits at *text, which is moved behind them; a number too large is INT64_MAX. */
+bool api_digits_parse(const char **text, int64_t *out);
+/* 64 hexadecimal digits. */
+bool api_sha256_parse(const char *text, uint8_t out[SHA256_BYTES]);
+
 /* ---- values ---- */
 
 /* A text as JSON, whatever bytes it has; null for NULL. */
