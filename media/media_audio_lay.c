@@ -109,13 +109,14 @@ static int silence_out(struct lay *l, struct sl_failure *why)
 /* ---- mixing ---- */
 
 /* swresample's own matrix, but for one channel: what was mono is as loud in two as it was in one, and a sum of all into
- * one is their mean. */
-static int matrix_set(SwrContext *swr, const AVChannelLayout *from, const AVChannelLayout *to)
+ * one is their mean. Where no limiter waits behind, because the probe saw fewer channels, the sum is scaled instead. */
+static int matrix_set(SwrContext *swr, const AVChannelLayout *from, const AVChannelLayout *to,
+                      bool limited)
 {
     double matrix[CHANNELS_MAX * CHANNELS_MAX] = {0};
     int in = from->nb_channels, out = to->nb_channels;
-    int got = swr_build_matrix2(from, to, M_SQRT1_2, M_SQRT1_2, 0, INT32_MAX, 1, matrix, in,
-                                AV_MATRIX_ENCODING_NONE, NULL);
+    int got = swr_build_matrix2(from, to, M_SQRT1_2, M_SQRT1_2, 0, limited ? INT32_MAX : 1, 1,
+                                matrix, in, AV_MATRIX_ENCODING_NONE, NULL);
     if (got < 0)
         return got;
     for (int o = 0; o < out; o++) {
@@ -165,7 +166,7 @@ static int swr_fit(struct lay *l, const AVFrame *frame, struct sl_failure *why)
                                   l->job->out.sample_rate_hz, &from, l->in_format, l->in_rate, 0,
                                   NULL);
     if (got >= 0 && av_channel_layout_compare(&from, &l->out_layout) != 0)
-        got = matrix_set(l->swr, &from, &l->out_layout);
+        got = matrix_set(l->swr, &from, &l->out_layout, channels <= l->job->source.channels);
     if (got >= 0)
         got = swr_init(l->swr);
     av_channel_layout_uninit(&from);

@@ -124,11 +124,16 @@ int media_streams_find(AVFormatContext *format, const AVStream *video, struct me
             fill(stream, &info->audio[info->audio_count++]);
         }
     }
-    snprintf(text, sizeof text, "%d audio streams belong to other programs", elsewhere);
+    snprintf(text, sizeof text,
+             elsewhere == 1 ? "%d audio stream belongs to another program"
+                            : "%d audio streams belong to other programs",
+             elsewhere);
     if (elsewhere > 0)
         note_add(info, text);
-    snprintf(text, sizeof text, "%d audio streams are left out: %d are looked at", beyond,
-             MEDIA_AUDIO_MAX);
+    snprintf(text, sizeof text,
+             beyond == 1 ? "%d audio stream is left out: %d are looked at"
+                         : "%d audio streams are left out: %d are looked at",
+             beyond, MEDIA_AUDIO_MAX);
     if (beyond > 0)
         note_add(info, text);
     if (info->audio_count == 0 && undecodable > 0)

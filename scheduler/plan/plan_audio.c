@@ -80,8 +80,10 @@ static void label_settle(const struct plan *plan, int32_t track, char label[MEDI
 
 static bool language_is_word(const char *language)
 {
-    return strspn(language, "abcdefghijklmnopqrstuvwxyz") == strlen(language) &&
-           strlen(language) >= 2 && strlen(language) <= 3;
+    size_t length = 0;
+    while (language[length] >= 'a' && language[length] <= 'z')
+        length++;
+    return language[length] == '\0' && length >= 2 && length <= 3;
 }
 
 /* What tells a stream's folders from the others': nothing, its language, or its number. */

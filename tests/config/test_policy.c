@@ -88,7 +88,8 @@ static void test_shipped_examples_are_valid(void **state)
 {
     (void)state;
     static const char *const files[] = {"config/examples/policy-web-h264.yaml",
-                                        "config/examples/policy-archive-h264.yaml"};
+                                        "config/examples/policy-archive-h264.yaml",
+                                        "config/examples/policy-surround-h264.yaml"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         struct sl_buf buf = {0}, lines = {0};
         assert_int_equal(config_file_read(files[i], &buf, NULL), SL_OK);

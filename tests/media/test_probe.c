@@ -12,7 +12,7 @@
 #include "base/time.h"
 #include "media/media_probe.h"
 #include "media/media_streams.h"
-#include "tests/media/media_kit.h"
+#include "tests/media/audio_kit.h"
 
 struct expected {
     const char *name;
@@ -175,6 +175,32 @@ static void test_cover_art_is_no_video(void **state)
     assert_int_equal(info.audio_count, 1);
 }
 
+/* Sound of another program is not the picture's. */
+static void test_another_programs_sound_is_left_out(void **state)
+{
+    (void)state;
+    struct kit_clip clip;
+    if (!made_clip(&clip, "ts",
+                   "-f lavfi -i testsrc2=s=64x64:r=25:d=1 -f lavfi -i sine=d=1 -f lavfi -i "
+                   "sine=d=1:frequency=880 -f lavfi -i testsrc2=s=32x32:r=25:d=1 -map 0:v -map 1:a "
+                   "-map 2:a -map 3:v -c:v libx264 -preset ultrafast -c:a mp2 -metadata:s:a:0 "
+                   "language=deu -program title=one:st=0:st=1 -program title=two:st=2:st=3")) {
+        print_message("no ffmpeg to make a clip\n");
+        skip();
+    }
+    struct sl_arena arena = {0};
+    struct media_info info;
+    struct media_index index;
+    kit_probe(&clip, &arena, &info, &index);
+    assert_int_equal(info.video.width, 64);
+    assert_int_equal(info.audio_stream_count, 2);
+    assert_int_equal(info.audio_count, 1);
+    assert_string_equal(info.audio[0].language, "deu");
+    assert_string_equal(info.audio_note, "1 audio stream belongs to another program");
+    sl_arena_fini(&arena);
+    kit_clip_close(&clip);
+}
+
 static void test_titles_are_cleaned(void **state)
 {
     (void)state;
@@ -303,6 +329,7 @@ int main(void)
         cmocka_unit_test(test_hidden_preroll_is_not_counted),
         cmocka_unit_test(test_sound_alone_is_described_stream_by_stream),
         cmocka_unit_test(test_cover_art_is_no_video),
+        cmocka_unit_test(test_another_programs_sound_is_left_out),
         cmocka_unit_test(test_titles_are_cleaned),
         cmocka_unit_test(test_text_is_refused_as_unreadable),
         cmocka_unit_test(test_an_empty_file_is_refused),
