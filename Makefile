@@ -244,7 +244,10 @@ test-san:
 	@tests/run --unit --build build/san-thread --areas wire,agent,objects,daemon,worker
 
 test-browser:
-	@echo "make test-browser: this version has no pages, and so no browser tests; make test plays every rendition through ffprobe"
+	@tools/deps.sh build test browser
+	@$(MAKE) --no-print-directory -j2 all web
+	@tools/npm.sh tests/browser $(B)/npm-browser
+	@tests/run --browser
 
 bench:
 	@tools/deps.sh build test bench

@@ -176,10 +176,11 @@ def main():
     parser = argparse.ArgumentParser(description="run sluice's tests")
     parser.add_argument("--unit", action="store_true", help="only the test programs")
     parser.add_argument("--e2e", action="store_true", help="only the Python files")
+    parser.add_argument("--browser", action="store_true", help="only what needs a browser: make test-browser")
     parser.add_argument("--build", default="build", help="the folder that was built into")
     parser.add_argument("--areas", default="", help="only these areas of test programs, by comma")
     args = parser.parse_args()
-    both = not args.unit and not args.e2e
+    both = not args.unit and not args.e2e and not args.browser
     build = os.path.join(ROOT, args.build)
     logs = os.path.join(build, "test-logs")
     os.makedirs(logs, exist_ok=True)
@@ -193,6 +194,8 @@ def main():
     if args.e2e or both:
         python("style", total, logs, env)
         python("e2e", total, logs, env)
+    if args.browser:
+        python("browser", total, logs, env)
     for name, reason in total.skips:
         print("skipped: %s: %s" % (name, reason))
     for name in total.failures:
