@@ -63,9 +63,8 @@ static bool refusal_waits(struct api_request *request)
 /* The largest body that is held whole for this route. */
 static int64_t body_bytes_max(const struct api_request *request)
 {
-    int64_t limit = request->api->config.limits.body_bytes_max;
     int64_t own = request->route->body_bytes_max;
-    return own && own < limit ? own : limit;
+    return own ? own : request->api->config.limits.body_bytes_max;
 }
 
 /* False after having replied 429. Whoever has a token is counted by it, else by the address; agents are
