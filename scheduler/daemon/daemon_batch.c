@@ -289,6 +289,8 @@ static int op_write(struct daemon *d, const struct daemon_op *op)
         return store_delete_video(d->store, op->video_id);
     case OP_CLEAR_REPORTS:
         return store_clear_reports(d->store, op->video_id);
+    case OP_PRUNE_TASKS:
+        return store_prune_tasks(d->store, DAEMON_TASKS_KEPT, op->most);
     case OP_DELETE_TASKS:
         return store_delete_tasks(d->store, op->video_id, op->step_mask);
     }

@@ -46,6 +46,10 @@
 #define DAEMON_STALL_NS        SL_MS_TO_NS(500) /* longer than a batch should take */
 #define DAEMON_TICKET_NS       SL_S_TO_NS(24 * 3600)
 #define DAEMON_KEY_BYTES       OBJECT_KEY_BYTES
+/* So many of the newest ready videos keep their tasks, for people to look at. With each that gets ready some older
+ * ones lose theirs, at start all. */
+#define DAEMON_TASKS_KEPT      1000
+#define DAEMON_PRUNE_MAX       4
 
 /* ---- policies: texts are equal for most videos, so each is kept once ---- */
 
@@ -272,7 +276,8 @@ enum daemon_op_kind {
     OP_REPORT,
     OP_DELETE_VIDEO,
     OP_CLEAR_REPORTS,
-    OP_DELETE_TASKS
+    OP_DELETE_TASKS,
+    OP_PRUNE_TASKS
 };
 
 struct daemon_op {
@@ -284,6 +289,7 @@ struct daemon_op {
     struct task_id task;
     const uint8_t *bytes;
     size_t length;
+    int32_t most; /* videos to prune */
 };
 
 struct daemon_list {

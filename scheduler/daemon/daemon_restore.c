@@ -188,6 +188,7 @@ int daemon_restore(struct daemon *d, struct sl_failure *why)
         r.video = r.videos.items[i];
         code = one_restore(&r);
     }
+    daemon_op_add(d, (struct daemon_op){.kind = OP_PRUNE_TASKS, .most = -1});
     if (code == SL_OK) {
         code = sched_restore_done(d->sched, d->batch.now_ns, &d->batch.actions);
         daemon_actions_handle(d);

@@ -352,6 +352,7 @@ static void finish_take(struct daemon *d, struct daemon_video *video, struct dae
     video->completed_unix_ns = d->batch.now_unix_ns;
     daemon_video_dirty(d, video);
     daemon_op_add(d, (struct daemon_op){.kind = OP_CLEAR_REPORTS, .video_id = video->id});
+    daemon_op_add(d, (struct daemon_op){.kind = OP_PRUNE_TASKS, .most = DAEMON_PRUNE_MAX});
     if (!daemon_list_push(&d->batch.news, video))
         abort();
     struct sched_event event = daemon_event(d, SCHED_VIDEO_FORGET);

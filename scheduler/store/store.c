@@ -230,6 +230,14 @@ int store_clear_reports(struct store *store, struct video_id video)
     return rc != SL_OK ? rc : batch_note(store, store->ops->clear_reports(store, video));
 }
 
+int store_prune_tasks(struct store *store, int32_t keep, int32_t most)
+{
+    int rc = batch_check(store);
+    if (rc == SL_OK && keep < 0)
+        rc = SL_EINVAL;
+    return rc != SL_OK ? rc : batch_note(store, store->ops->prune_tasks(store, keep, most));
+}
+
 int store_load_counters(struct store *store, struct store_counters *out)
 {
     return store->ops->load_counters(store, out);

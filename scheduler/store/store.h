@@ -136,6 +136,8 @@ int store_put_counters(struct store *store, const struct store_counters *counter
 int store_delete_video(struct store *store, struct video_id video); /* and its tasks and reports */
 int store_delete_tasks(struct store *store, struct video_id video, uint32_t step_mask);
 int store_clear_reports(struct store *store, struct video_id video);
+/* Drops the tasks of ready videos, the newest `keep` excepted: of the next `most` of them, or of all (most < 0). */
+int store_prune_tasks(struct store *store, int32_t keep, int32_t most);
 
 /* Walks in id order; a non-zero return of fn stops and is returned. */
 /* All 1 in a new store. */

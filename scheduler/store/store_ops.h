@@ -39,6 +39,7 @@ struct store_ops {
     int (*delete_video)(struct store *store, struct video_id video);
     int (*delete_tasks)(struct store *store, struct video_id video, uint32_t step_mask);
     int (*clear_reports)(struct store *store, struct video_id video);
+    int (*prune_tasks)(struct store *store, int32_t keep, int32_t most);
 
     int (*load_counters)(struct store *store, struct store_counters *out);
     int (*walk_nodes)(struct store *store, store_node_fn *fn, void *arg);

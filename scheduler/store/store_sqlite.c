@@ -335,6 +335,7 @@ const struct store_ops store_sqlite_ops = {
     .delete_video = store_sqlite_delete_video,
     .delete_tasks = store_sqlite_delete_tasks,
     .clear_reports = store_sqlite_clear_reports,
+    .prune_tasks = store_sqlite_prune_tasks,
     .load_counters = store_sqlite_load_counters,
     .walk_nodes = store_sqlite_walk_nodes,
     .walk_live_videos = store_sqlite_walk_live_videos,

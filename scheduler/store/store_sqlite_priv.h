@@ -18,6 +18,7 @@ enum store_sql {
     SQL_DELETE_VIDEO,
     SQL_DELETE_TASKS,
     SQL_CLEAR_REPORTS,
+    SQL_PRUNE_TASKS,
     SQL_LOAD_COUNTERS,
     SQL_WALK_NODES,
     SQL_WALK_LIVE_VIDEOS,
@@ -74,6 +75,7 @@ int store_sqlite_put_counters(struct store *base, const struct store_counters *c
 int store_sqlite_delete_video(struct store *base, struct video_id video);
 int store_sqlite_delete_tasks(struct store *base, struct video_id video, uint32_t step_mask);
 int store_sqlite_clear_reports(struct store *base, struct video_id video);
+int store_sqlite_prune_tasks(struct store *base, int32_t keep, int32_t most);
 int store_sqlite_load_counters(struct store *base, struct store_counters *out);
 int store_sqlite_walk_nodes(struct store *base, store_node_fn *fn, void *arg);
 int store_sqlite_walk_live_videos(struct store *base, store_video_fn *fn, void *arg);

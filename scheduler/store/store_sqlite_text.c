@@ -84,6 +84,9 @@ static const char *const texts[SQL_COUNT] = {
     [SQL_DELETE_TASKS] = "DELETE FROM tasks WHERE video = ? AND ((1 << step) & ?) <> 0",
     [SQL_CLEAR_REPORTS] =
         "DELETE FROM reports WHERE task IN (SELECT id FROM tasks WHERE video = ?)",
+    [SQL_PRUNE_TASKS] =
+        "DELETE FROM tasks WHERE video IN"
+        " (SELECT id FROM videos WHERE status = 5 ORDER BY id DESC LIMIT ?2 OFFSET ?1)",
     [SQL_LOAD_COUNTERS] = "SELECT next_task, next_token, next_node FROM counters",
     [SQL_WALK_NODES] =
         "SELECT id, uuid, name, spot, drain, drain_deadline_unix_ns FROM nodes ORDER BY id",

@@ -190,3 +190,9 @@ int store_sqlite_clear_reports(struct store *base, struct video_id video)
 {
     return run_numbers(base, SQL_CLEAR_REPORTS, video.v, NULL);
 }
+
+int store_sqlite_prune_tasks(struct store *base, int32_t keep, int32_t most)
+{
+    int64_t limit = most;
+    return run_numbers(base, SQL_PRUNE_TASKS, keep, &limit);
+}

@@ -512,6 +512,32 @@ static void test_deleting_takes_tasks_and_reports_along(void **state)
     assert_int_equal(seen.count, 0);
 }
 
+/* Only what is ready, beyond the newest, and no more of it than was asked for. */
+static void test_pruning_takes_the_tasks_of_old_ready_videos(void **state)
+{
+    struct store *store = store_of(state);
+    build_ok(store, store_begin(store));
+    for (int64_t id = 1; id <= 6; id++) {
+        struct store_video video = build_video(id);
+        video.status = id == 2 ? VIDEO_FAILED : VIDEO_READY;
+        build_ok(store, store_put_video(store, &video));
+        put_task(store, 10 * id, id);
+        put_report(store, 10 * id, 10);
+    }
+    build_ok(store, store_prune_tasks(store, 2, 1));
+    build_ok(store, store_commit(store));
+    static const int once[] = {1, 1, 1, 0, 1, 1};
+    for (int64_t id = 1; id <= 6; id++)
+        assert_int_equal(build_task_count(store, id), once[id - 1]);
+    build_ok(store, store_begin(store));
+    build_ok(store, store_prune_tasks(store, 2, -1));
+    build_ok(store, store_commit(store));
+    static const int all[] = {0, 1, 0, 0, 1, 1};
+    for (int64_t id = 1; id <= 6; id++)
+        assert_int_equal(build_task_count(store, id), all[id - 1]);
+    assert_true(build_has_video(store, 1));
+}
+
 struct nested {
     struct store *store;
     int calls;
@@ -798,6 +824,7 @@ int store_conformance_run(const struct store_place *given)
         CASE(test_task_without_its_video_spoils_the_commit),
         CASE(test_reports_are_walked_and_cleared_by_video),
         CASE(test_deleting_takes_tasks_and_reports_along),
+        CASE(test_pruning_takes_the_tasks_of_old_ready_videos),
         CASE(test_walks_may_be_nested),
         CASE(test_nodes_and_counters_outlive_a_restart),
         CASE(test_identity_is_made_once_and_differs_between_stores),
