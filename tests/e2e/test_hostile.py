@@ -16,6 +16,7 @@ import subprocess
 import threading
 import time
 import unittest
+import xml.etree.ElementTree
 
 import media
 from farm import Farm
@@ -408,6 +409,33 @@ class Hostile(unittest.TestCase):
             self.assertRegex(str(error), "exit 3|there is no|No such file")  # it went before it was named
             return
         self.assertIn(status["status"], ("failed", "ready"))
+
+    def test_6_tags_are_only_texts(self):
+        tag = "\"><script>alert(1)</script>\r\n#EXT-X-ENDLIST\nhttp://127.0.0.1:%d/x\x1b]0;pwned\x07\",\"a\":\"$(id) %%s {{7*7}}" \
+            % self.listeners[0].port
+        path = os.path.join(self.folder, "tags.mkv")
+        media.ffmpeg("-i", self.good, "-c", "copy", "-metadata", "title=" + tag, "-metadata:s:a:0", "title=" + tag,
+                     "-metadata:s:a:0", "language=" + tag, "-metadata:s:v:0", "title=" + tag, path)
+        video = self.farm.submit(path, "tiny")
+        status = self.farm.wait_ready(video, 60)
+        folder = os.path.dirname(self.farm.local(status["manifests"]["hls"]))
+        for top, _, names in os.walk(folder):
+            for name in names:
+                if not name.endswith((".m3u8", ".mpd")):
+                    continue
+                with open(os.path.join(top, name), newline="") as file:
+                    text = file.read()
+                self.assertFalse([c for c in text if ord(c) < 32 and c not in "\n\t"], name)
+                if name.endswith(".mpd"):
+                    xml.etree.ElementTree.fromstring(text)
+                    self.assertNotIn("<script", text)
+                else:
+                    for line in text.splitlines():
+                        self.assertRegex(line, r"^(#.*|[\w./-]*)$", name)
+                        self.assertEqual(line.count('"') % 2, 0, line)
+        self.assertNotIn("\x1b", self.farm.cli("status", video).stdout)
+        self.nothing_was_touched()
+        self.logs_are_lines_of_json()
 
     def test_5_workers_are_in_the_sandbox_and_the_agent_said_so(self):
         self.assertIn("sandbox of the workers: ", self.farm.agent_log("a1"))
