@@ -33,7 +33,7 @@ static const struct language languages[] = {
 static const struct language *language_find(const char *iso639_2)
 {
     for (size_t i = 0; i < sizeof languages / sizeof *languages; i++)
-        if (strcmp(languages[i].iso639_2, iso639_2) == 0)
+        if (strcmp(languages[i].iso639_2, iso639_2) == 0 || strcmp(languages[i].tag, iso639_2) == 0)
             return &languages[i];
     return NULL;
 }

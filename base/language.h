@@ -1,4 +1,4 @@
-/* base/language.h: names of languages, out of what containers say (ISO 639-2).
+/* base/language.h: names of languages, out of what containers say (ISO 639-2), or of tags.
  *
  * Container text is hostile: what is not a short word of letters is no language.
  * Owns:    nothing; what is returned is constant or the argument.

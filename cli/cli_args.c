@@ -74,6 +74,10 @@ int cli_args_parse(int argc, char *const *argv, const struct cli_option *options
         if (options[at].value && args.values[at][0] == '\0')
             return sl_fail(why, SL_EINVAL, "--%s needs %s, not an empty word", options[at].name,
                            options[at].value);
+        if (args.given_count == CLI_GIVEN_MAX)
+            return sl_fail(why, SL_EINVAL, "too many options: %d are the most", CLI_GIVEN_MAX);
+        args.given[args.given_count].option = at;
+        args.given[args.given_count++].value = args.values[at];
     }
     *out = args;
     if (out_used)
@@ -86,6 +90,16 @@ const char *cli_args_text(const struct cli_args *args, const char *name)
     int at = option_find(args->options, args->option_count, name, strlen(name));
     assert(at >= 0);
     return args->values[at];
+}
+
+const char *cli_args_nth(const struct cli_args *args, const char *name, int n)
+{
+    int at = option_find(args->options, args->option_count, name, strlen(name));
+    assert(at >= 0);
+    for (int i = 0; i < args->given_count; i++)
+        if (args->given[i].option == at && n-- == 0)
+            return args->given[i].value;
+    return NULL;
 }
 
 bool cli_args_has(const struct cli_args *args, const char *name)

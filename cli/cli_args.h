@@ -1,7 +1,7 @@
 /* cli/cli_args.h: the words and options of one command line.
  *
  * "--name value" and "--name=value" are the same; "--" ends the options; options and words may mix.
- * An option given twice counts as its last.
+ * An option given twice counts as its last, unless all of its values are asked for.
  *
  * Owns:    nothing; words and values point into argv.
  * Errors:  SL_EINVAL with a sentence that names the option or word.
@@ -16,6 +16,7 @@
 
 #define CLI_OPTIONS_MAX 16
 #define CLI_WORDS_MAX   8
+#define CLI_GIVEN_MAX   64 /* options on one line */
 
 struct cli_option {
     const char *name;  /* without its dashes */
@@ -29,6 +30,11 @@ struct cli_args {
     const struct cli_option *options;
     int option_count;
     const char *values[CLI_OPTIONS_MAX]; /* by option; NULL: not given; "" for a switch that was */
+    struct {
+        int option;
+        const char *value;
+    } given[CLI_GIVEN_MAX]; /* in their order */
+    int given_count;
 };
 
 /* argv[0] is the first word or option. With stop_at_word parsing ends before the first word; *out_used is
@@ -38,6 +44,8 @@ int cli_args_parse(int argc, char *const *argv, const struct cli_option *options
 
 /* The value of an option, or NULL when it was not given. */
 const char *cli_args_text(const struct cli_args *args, const char *name);
+/* Its n-th value, from 0; NULL past the last. */
+const char *cli_args_nth(const struct cli_args *args, const char *name, int n);
 bool cli_args_has(const struct cli_args *args, const char *name);
 
 #endif

@@ -13,6 +13,8 @@
 #include "config/config.h"
 #include "model/task_types.h"
 
+#define SIDECARS_MAX 12 /* as many as the daemon takes */
+
 /* A file that can be a video: regular, readable. An empty one is for the probe to refuse, like any other. The descriptor is the caller's. */
 static int source_open(struct cli *cli, const char *name, int *out_fd, int64_t *out_bytes)
 {
@@ -108,13 +110,90 @@ static json_t *name_json(const char *path)
     return json;
 }
 
+/* A subtitle file of the command line. */
+struct sidecar {
+    char language[32];
+    const char *file;
+    int fd;
+    int64_t bytes;
+};
+
+struct sidecars {
+    struct sidecar list[SIDECARS_MAX];
+    int count;
+};
+
+static int sidecars_open(struct cli *cli, const struct cli_args *args, struct sidecars *all)
+{
+    const char *value;
+    for (int n = 0; (value = cli_args_nth(args, "subtitles", n)); n++) {
+        const char *colon = strchr(value, ':');
+        size_t length = colon ? (size_t)(colon - value) : 0;
+        if (all->count == SIDECARS_MAX)
+            return cli_fail(cli, CLI_USAGE, "invalid", "--subtitles: %d files are the most",
+                            SIDECARS_MAX);
+        struct sidecar *sidecar = &all->list[all->count];
+        *sidecar = (struct sidecar){.fd = -1, .file = colon ? colon + 1 : NULL};
+        if (length < 2 || length >= sizeof sidecar->language || !sidecar->file[0])
+            return cli_fail(cli, CLI_USAGE, "invalid",
+                            "--subtitles: \"%s\" is not LANG:FILE, such as en:film.en.srt", value);
+        memcpy(sidecar->language, value, length);
+        int code = source_open(cli, sidecar->file, &sidecar->fd, &sidecar->bytes);
+        if (code != CLI_OK)
+            return code;
+        all->count++;
+    }
+    return CLI_OK;
+}
+
+/* Adds "subtitles" with the paths as the daemon would see them. False when one cannot be written in JSON. */
+static bool sidecars_by_path(const struct sidecars *all, json_t *send)
+{
+    json_t *list = all->count > 0 ? json_array() : NULL;
+    bool good = true;
+    for (int i = 0; i < all->count && good; i++) {
+        char path[PATH_MAX];
+        json_t *item = realpath(all->list[i].file, path)
+                           ? json_pack("{s:s,s:s}", "language", all->list[i].language, "path", path)
+                           : NULL;
+        good = item && json_array_append_new(list, item) == 0;
+    }
+    if (list && good)
+        json_object_set_new(send, "subtitles", list);
+    else
+        json_decref(list);
+    return good;
+}
+
+/* Before the source, whose arrival lets the video be planned. */
+static int sidecars_upload(struct cli *cli, const char *video, const struct sidecars *all)
+{
+    int code = CLI_OK;
+    for (int i = 0; i < all->count && code == CLI_OK; i++) {
+        const struct sidecar *sidecar = &all->list[i];
+        struct sl_buf path = {0};
+        struct cli_reply reply;
+        sl_buf_text(&path, "/api/v1/videos/");
+        cli_http_escape(&path, video);
+        sl_buf_text(&path, "/subtitles/");
+        cli_http_escape(&path, sidecar->language);
+        if (cli_http_put_piece(cli, (const char *)path.data, sidecar->fd, 0, sidecar->bytes,
+                               sidecar->bytes, &reply) != CLI_OK)
+            code = cli_reply_fail(cli, &reply);
+        cli_reply_fini(&reply);
+        sl_buf_fini(&path);
+    }
+    return code;
+}
+
 /* Registers the path where the daemon can read it; else registers a name and uploads. */
-static int source_give(struct cli *cli, const char *file, int fd, int64_t bytes, json_t *send,
-                       struct cli_reply *reply)
+static int source_give(struct cli *cli, const char *file, int fd, int64_t bytes,
+                       const struct sidecars *all, json_t *send, struct cli_reply *reply)
 {
     char path[PATH_MAX];
     bool by_path = cli_http_api_is_loopback(cli->api) && realpath(file, path) &&
-                   json_object_set_new(send, "path", json_string(path)) == 0;
+                   json_object_set_new(send, "path", json_string(path)) == 0 &&
+                   sidecars_by_path(all, send);
     if (by_path) {
         int code = cli_http_post(cli, "/api/v1/videos", send, reply);
         if (code == CLI_OK)
@@ -123,16 +202,19 @@ static int source_give(struct cli *cli, const char *file, int fd, int64_t bytes,
             return cli_reply_fail(cli, reply);
         cli_note(cli, "the daemon may not read %s itself: uploading it", path);
         cli_reply_fini(reply);
-        json_object_del(send, "path");
     }
     if (bytes == 0) /* there is nothing that could be uploaded */
         return cli_fail(cli, CLI_FAILED, "unreadable", "%s is empty: there is nothing to encode",
                         file);
+    json_object_del(send, "path");
+    json_object_del(send, "subtitles");
     json_object_set_new(send, "name", name_json(file));
     if (cli_http_post(cli, "/api/v1/videos", send, reply) != CLI_OK)
         return cli_reply_fail(cli, reply);
     bool known = !json_is_true(json_object_get(reply->body, "created"));
-    return cli_upload_file(cli, cli_json_text(reply->body, "video_id"), fd, bytes, known);
+    const char *video = cli_json_text(reply->body, "video_id");
+    int code = sidecars_upload(cli, video, all);
+    return code == CLI_OK ? cli_upload_file(cli, video, fd, bytes, known) : code;
 }
 
 int cli_submit_run(struct cli *cli, const struct cli_args *args)
@@ -142,11 +224,14 @@ int cli_submit_run(struct cli *cli, const struct cli_args *args)
     int64_t bytes = 0;
     json_t *send = json_object();
     struct cli_reply reply = {0};
+    struct sidecars sidecars = {0};
     int code = source_open(cli, file, &fd, &bytes);
+    if (code == CLI_OK)
+        code = sidecars_open(cli, args, &sidecars);
     if (code == CLI_OK)
         code = options_add(cli, args, send);
     if (code == CLI_OK)
-        code = source_give(cli, file, fd, bytes, send, &reply);
+        code = source_give(cli, file, fd, bytes, &sidecars, send, &reply);
     if (code == CLI_OK) {
         const char *video = cli_json_text(reply.body, "video_id");
         bool watch = cli_args_has(args, "watch");
@@ -167,6 +252,8 @@ int cli_submit_run(struct cli *cli, const struct cli_args *args)
     }
     cli_reply_fini(&reply);
     json_decref(send);
+    for (int i = 0; i < sidecars.count; i++)
+        close(sidecars.list[i].fd);
     if (fd >= 0)
         close(fd);
     return code;

@@ -34,6 +34,7 @@ static const struct cli_option submit_options[] = {
     {"priority", "LEVEL", "low, normal, high or urgent (default: normal)"},
     {"provider", "ID", "who it comes from"},
     {"external-id", "ID", "its id there; the same two again give the same video"},
+    {"subtitles", "LANG:FILE", "an SRT, ASS or WebVTT file that belongs to it; may be given again"},
     {"watch", NULL, "stay and show it until its end"},
 };
 static const struct cli_option list_options[] = {
@@ -48,7 +49,9 @@ static const struct cli_option list_options[] = {
     {"after", "CURSOR", "go on where \"next\" of an earlier answer pointed"},
 };
 static const struct cli_option retry_options[] = {
-    {"from", "STEP", "do again from this step on (probe, plan, transcode, audio, package, verify)"},
+    {"from", "STEP",
+     "do again from this step on (probe, plan, transcode, audio, "
+     "subtitles, images, package, verify)"},
 };
 static const struct cli_option delete_options[] = {
     {"original", NULL, "delete the original too; without it the uploaded bytes stay"},

@@ -9,6 +9,8 @@
 #define SEGMENT_MAX_NS      SL_S_TO_NS(30)
 #define CHUNK_MIN_NS        SL_S_TO_NS(1)
 #define CHUNK_MAX_NS        SL_S_TO_NS(600)
+#define THUMBNAILS_MIN_NS   SL_S_TO_NS(1)
+#define THUMBNAILS_MAX_NS   SL_S_TO_NS(600)
 #define WATCHDOG_MIN_NS     SL_S_TO_NS(5)
 #define WATCHDOG_MAX_NS     SL_S_TO_NS(3600)
 #define HEIGHT_MIN          96
@@ -49,9 +51,16 @@ static const char *const sample_rate_words[] = {"44100", "48000", NULL};
 static const int32_t sample_rates[] = {44100, 48000};
 
 static const struct config_key policy_keys[] = {
-    {"name", true},   {"gop", false},      {"segment", false},   {"chunk", false},
-    {"check", false}, {"attempts", false}, {"watchdog", false},  {"codecs", true},
-    {"audio", false}, {"loudness", false}, {"true_peak", false}, {NULL, false},
+    {"name", true},    {"gop", false},      {"segment", false},   {"chunk", false},
+    {"check", false},  {"attempts", false}, {"watchdog", false},  {"codecs", true},
+    {"audio", false},  {"loudness", false}, {"true_peak", false}, {"subtitles", false},
+    {"images", false}, {NULL, false},
+};
+static const struct config_key images_keys[] = {
+    {"poster", false},
+    {"thumbnails", false},
+    {"preview", false},
+    {NULL, false},
 };
 static const struct config_key codec_keys[] = {
     {"codec", true},    {"route", true}, {"preset", false},
@@ -258,6 +267,22 @@ static void read_loudness(const struct config_reader *reader, const struct confi
     config_read_tenths(reader, peak, PEAK_MIN_TENTHS, PEAK_MAX_TENTHS, &out->peak_tenths);
 }
 
+/* "thumbnails" is a duration, or "none". */
+static void read_images(const struct config_reader *reader, const struct config_node *node,
+                        struct policy_images *images)
+{
+    if (!node || !config_map_check(reader, node, images_keys))
+        return;
+    config_read_bool(reader, config_map_find(node, "poster"), &images->poster);
+    config_read_bool(reader, config_map_find(node, "preview"), &images->preview);
+    const struct config_node *thumbnails = config_map_find(node, "thumbnails");
+    if (thumbnails && thumbnails->text && strcmp(thumbnails->text, "none") == 0)
+        images->thumbnails_ns = 0;
+    else
+        config_read_duration(reader, thumbnails, THUMBNAILS_MIN_NS, THUMBNAILS_MAX_NS,
+                             &images->thumbnails_ns);
+}
+
 static void read_policy(const struct config_reader *reader, const struct config_node *root,
                         struct policy *policy)
 {
@@ -296,6 +321,8 @@ static void read_policy(const struct config_reader *reader, const struct config_
     read_audio(reader, config_map_find(root, "audio"), policy);
     read_loudness(reader, config_map_find(root, "loudness"), config_map_find(root, "true_peak"),
                   &policy->loudness);
+    config_read_bool(reader, config_map_find(root, "subtitles"), &policy->subtitles);
+    read_images(reader, config_map_find(root, "images"), &policy->images);
 }
 
 int config_policy_parse(const char *name, const char *text, size_t length, struct policy *out,
@@ -312,6 +339,8 @@ int config_policy_parse(const char *name, const char *text, size_t length, struc
         .check = CHECK_SAMPLE,
         .watchdog_ns = SL_S_TO_NS(60),
         .loudness = {.target_tenths = -230, .peak_tenths = -10},
+        .subtitles = true,
+        .images = {.poster = true, .preview = true, .thumbnails_ns = SL_S_TO_NS(5)},
     };
     const struct config_node *root = config_tree_build(&reader, text, length);
     if (root)

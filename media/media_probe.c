@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/time.h"
+#include "media/media_extras.h"
 #include "media/media_limits.h"
 #include "media/media_streams.h"
 #include "media/media_try.h"
@@ -409,7 +410,9 @@ static int probe_opened(struct media_source *source, const struct media_input *i
     info->size_bytes = input->bytes;
     count_streams(format, info);
     AVStream *video = NULL;
-    int code = find_video(format, info, &video, why);
+    int code = media_extras_find(format, arena, info, why);
+    if (code == SL_OK)
+        code = find_video(format, info, &video, why);
     if (code != SL_OK)
         return code;
     code = media_streams_find(format, video, info, why);

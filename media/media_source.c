@@ -160,8 +160,9 @@ static int streams_look(struct media_source *source, int *got, struct sl_failure
     return media_limit_streams(format->nb_streams, why);
 }
 
-int media_source_open(const struct media_input *input, struct media_source **out,
-                      struct sl_failure *why)
+/* format NULL: found out. */
+static int source_open(const struct media_input *input, const char *format,
+                       struct media_source **out, struct sl_failure *why)
 {
     if (input->bytes <= 0)
         return sl_fail(why, SL_EFORMAT, "the file is empty");
@@ -193,7 +194,13 @@ int media_source_open(const struct media_input *input, struct media_source **out
         goto fail;
     }
     const AVInputFormat *kind = NULL;
-    code = find_format(source, &kind, why);
+    if (format) {
+        kind = av_find_input_format(format);
+        code =
+            kind ? SL_OK : sl_fail(why, SL_EUNSUPPORTED, "this node has no reader for %s", format);
+    } else {
+        code = find_format(source, &kind, why);
+    }
     if (code != SL_OK)
         goto fail;
     source->format->pb = source->io;
@@ -220,6 +227,18 @@ int media_source_open(const struct media_input *input, struct media_source **out
 fail:
     media_source_close(&source);
     return code;
+}
+
+int media_source_open(const struct media_input *input, struct media_source **out,
+                      struct sl_failure *why)
+{
+    return source_open(input, NULL, out, why);
+}
+
+int media_source_open_as(const struct media_input *input, const char *format,
+                         struct media_source **out, struct sl_failure *why)
+{
+    return source_open(input, format, out, why);
 }
 
 void media_source_close(struct media_source **source)

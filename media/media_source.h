@@ -42,6 +42,9 @@ struct media_source;
 /* Finds the container and its streams. input is copied. */
 int media_source_open(const struct media_input *input, struct media_source **out,
                       struct sl_failure *why);
+/* As this kind and no other: "srt", "ass" or "webvtt", which are no kinds of video and so not found out. */
+int media_source_open_as(const struct media_input *input, const char *format,
+                         struct media_source **out, struct sl_failure *why);
 void media_source_close(struct media_source **source);
 
 /* The demuxer, valid until close. */

@@ -65,6 +65,24 @@ struct job_audio {
     int32_t boundary_count;
 };
 
+/* Input 0 is the source, or the uploaded file. Times as in job_audio; what is uploaded counts from the plan's
+ * zero. */
+struct job_text {
+    struct plan_text text;
+    int64_t origin_pts;
+    struct rational origin_time_base;
+    int32_t timescale;
+    int64_t *boundary_ticks;
+    int32_t boundary_count;
+};
+
+struct job_images {
+    struct media_video source;
+    struct plan_images images;
+    int64_t origin_pts; /* source time base */
+    int64_t end_pts;
+};
+
 /* Input 0 is the published set (model/published_types.h) as an object. */
 struct job_package {
     char video[VIDEO_ID_TEXT_BYTES];
@@ -78,8 +96,9 @@ struct job_sample {
     int32_t segment_input;
 };
 
-/* Input 0 is the published set, input 1 the master playlist, input 2 the MPD, 3 … the media
- * playlists in the set's order; the samples' inputs follow. */
+/* Input 0 is the published set, input 1 the master playlist, input 2 the MPD, 3 … the media playlists of
+ * renditions and then of texts in the set's order, then each text whole, then those there are of poster,
+ * thumbnails, preview and first sheet; the samples' inputs follow. */
 struct job_verify {
     struct lease_token package_token; /* in the names of the playlists */
     struct job_sample *samples;
@@ -97,6 +116,8 @@ struct job {
     union {
         struct job_transcode transcode;
         struct job_audio audio;
+        struct job_text text;
+        struct job_images images;
         struct job_package package;
         struct job_verify verify;
     };

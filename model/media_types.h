@@ -1,7 +1,7 @@
 /* model/media_types.h: what the probe learned about a source.
  *
  * Units: pts in the video stream's time base unless the name says otherwise.
- * Owns:  texts are inline; the arrays of media_index belong to whoever filled it.
+ * Owns:  texts are inline; arrays belong to the arena of whoever filled them.
  */
 #ifndef SL_MODEL_MEDIA_TYPES_H
 #define SL_MODEL_MEDIA_TYPES_H
@@ -15,7 +15,11 @@ struct rational {
     int32_t den;
 };
 
-#define MEDIA_WORD_BYTES 32
+#define MEDIA_WORD_BYTES   32
+#define MEDIA_TITLE_BYTES  64
+#define MEDIA_TEXTS_MAX    12 /* text streams that are taken; further ones are left out */
+#define MEDIA_CHAPTERS_MAX 200
+#define SHA256_BYTES       32
 
 /* The stream that av_find_best_stream takes. */
 struct media_video {
@@ -44,9 +48,8 @@ struct media_video {
     int64_t bytes;       /* of the stream's packets */
 };
 
-#define MEDIA_TITLE_BYTES 64
-#define MEDIA_NOTE_BYTES  160
-#define MEDIA_AUDIO_MAX   16 /* audio streams that are described; all are counted */
+#define MEDIA_NOTE_BYTES 160
+#define MEDIA_AUDIO_MAX  16 /* audio streams that are described; all are counted */
 
 /* What an audio stream is to the others. */
 enum audio_role {
@@ -70,6 +73,24 @@ struct media_audio {
     enum audio_role role;
 };
 
+/* A subtitle stream of text. Streams of pictures (DVD, PGS, DVB) are counted and left out. */
+struct media_text {
+    int32_t stream_index;
+    char codec
+        [MEDIA_WORD_BYTES]; /* libavcodec's name: "subrip", "ass", "mov_text", "webvtt", "text" */
+    char language[MEDIA_WORD_BYTES]; /* ISO 639-2, or empty */
+    char title[MEDIA_TITLE_BYTES];   /* UTF-8 without control characters, or empty */
+    bool is_default;
+    bool forced;
+    bool impaired; /* written for those who cannot hear */
+};
+
+struct media_chapter {
+    int64_t start_ns; /* as the container counts; in plans and sets from their zero */
+    int64_t end_ns;
+    char title[MEDIA_TITLE_BYTES]; /* as above */
+};
+
 struct media_info {
     char container[MEDIA_WORD_BYTES]; /* libavformat's name: "mov,mp4,m4a,3gp,3g2,mj2" */
     int64_t size_bytes;
@@ -83,6 +104,12 @@ struct media_info {
         audio[MEDIA_AUDIO_MAX]; /* those that can be decoded; the first is the default */
     int32_t audio_count;
     char audio_note[MEDIA_NOTE_BYTES]; /* which audio streams are left out, and why; or empty */
+    struct media_text *texts;
+    int32_t text_count;
+    int32_t
+        text_left_out; /* subtitle streams of pictures, of unknown kinds, and beyond the limit */
+    struct media_chapter *chapters; /* ascending */
+    int32_t chapter_count;
 };
 
 #define MEDIA_INDEX_ROWS_MAX (64 * 1024 * 1024) /* 12 days at 60 Hz */

@@ -65,12 +65,42 @@ struct plan_audio {
     struct policy_loudness loudness;
 };
 
+/* One published subtitle track: a text stream of the source, or an uploaded file. */
+struct plan_text {
+    char name[POLICY_WORD_BYTES];    /* its folder under subtitles/: "eng", "eng-2" */
+    char language[MEDIA_WORD_BYTES]; /* ISO 639-2 or RFC 5646, or empty */
+    char title[MEDIA_TITLE_BYTES];
+    bool is_default; /* of at most one track */
+    bool forced;
+    bool impaired;
+    int32_t stream_index;         /* -1: an uploaded file */
+    char codec[MEDIA_WORD_BYTES]; /* of the stream, as probed */
+    int64_t sidecar_bytes;        /* of the uploaded file */
+    uint8_t sidecar_sha256[SHA256_BYTES];
+};
+
+#define PLAN_TEXTS_MAX      MEDIA_TEXTS_MAX
+#define PLAN_STILLS_MAX     800 /* keyframes looked at; longer videos get longer intervals */
+#define PLAN_PREVIEW_STILLS 10
+
+/* Pictures taken from keyframes of the source. No stills: no images. */
+struct plan_images {
+    bool poster;
+    bool preview;
+    int64_t interval_ns; /* each thumbnail stands for so long; 0: no thumbnails */
+    int32_t poster_width, poster_height;
+    int32_t tile_width, tile_height;
+    int32_t preview_width, preview_height;
+    int64_t *stills; /* pts of keyframes, ascending, distinct */
+    int32_t still_count;
+};
+
 struct plan {
     /* As probed. Without a picture there are no rungs and no chunks, and only time_base means something. */
     struct media_video video;
     struct media_audio *sources; /* audio streams that renditions are made of */
     int32_t source_count;
-    char left_out[PLAN_NOTE_BYTES]; /* which audio is not published and why; empty: all is */
+    char left_out[PLAN_NOTE_BYTES]; /* what of the source is not published and why; empty: all is */
     int64_t origin_pts;             /* zero of the time line */
     int64_t end_pts;                /* source time base */
     int32_t timescale;              /* T: media time scale of every video rendition */
@@ -87,6 +117,12 @@ struct plan {
     struct plan_chunk *chunks;
     int32_t chunk_count;
     int32_t codec_count; /* transcode tasks = chunk_count * codec_count */
+    struct plan_text *texts;
+    int32_t text_count;
+    struct plan_images images;
+    struct media_chapter
+        *chapters; /* from the plan's zero, inside it, ascending, without overlap */
+    int32_t chapter_count;
 };
 
 #endif

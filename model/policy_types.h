@@ -54,6 +54,12 @@ struct policy_loudness {
     int32_t peak_tenths;   /* -10 is -1.0 dBTP */
 };
 
+struct policy_images {
+    bool poster;
+    bool preview;
+    int64_t thumbnails_ns; /* one for each so much; 0: none */
+};
+
 struct policy {
     char name[POLICY_NAME_BYTES];
     struct policy_codec codecs[CODEC_COUNT];
@@ -61,7 +67,9 @@ struct policy {
     struct policy_audio audio[POLICY_AUDIO_MAX];
     int32_t audio_count;
     struct policy_loudness loudness; /* of every audio rendition */
-    int64_t gop_ns;                  /* closed GOPs of about this length */
+    bool subtitles;                  /* text streams and uploaded files are published */
+    struct policy_images images;
+    int64_t gop_ns;       /* closed GOPs of about this length */
     int64_t segment_ns;   /* segments of about this length, each a whole number of GOPs */
     int64_t chunk_ns;     /* a chunk covers at least this much, and one segment */
     int64_t opening_ns;   /* the opening is a chunk of about this length; 0: as long as others */

@@ -44,6 +44,38 @@ struct published_rendition {
     int32_t segment_count;
 };
 
+struct published_text {
+    char name[POLICY_WORD_BYTES];
+    char language[MEDIA_WORD_BYTES];
+    char title[MEDIA_TITLE_BYTES];
+    bool is_default;
+    bool forced;
+    bool impaired;
+    int32_t timescale;
+    int64_t cue_count;
+    char whole_key[JOB_NAME_BYTES]; /* the track in one file */
+    int64_t whole_bytes;
+    char playlist_key[JOB_NAME_BYTES]; /* empty until packaged */
+    struct published_segment *segments;
+    int32_t segment_count;
+};
+
+/* An empty key: there is none. */
+struct published_image {
+    char key[JOB_NAME_BYTES];
+    int64_t bytes;
+};
+
+#define PUBLISHED_SHEETS_MAX 16
+
+struct published_images {
+    struct published_image poster;
+    struct published_image thumbnails; /* the WebVTT map over the sheets */
+    struct published_image preview;
+    struct published_image sheets[PUBLISHED_SHEETS_MAX];
+    int32_t sheet_count;
+};
+
 struct published_set {
     char video[VIDEO_ID_TEXT_BYTES];
     struct rational frame_rate;
@@ -53,6 +85,11 @@ struct published_set {
     /* Video renditions first, by codec and descending height, then audio. */
     struct published_rendition *renditions;
     int32_t rendition_count;
+    struct published_text *texts;
+    int32_t text_count;
+    struct published_images images;
+    struct media_chapter *chapters;
+    int32_t chapter_count;
 };
 
 #endif

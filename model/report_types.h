@@ -13,7 +13,6 @@
 #include "model/job_types.h"
 
 #define REPORT_BYTES_MAX (896 * 1024)
-#define SHA256_BYTES     32
 #define CODECS_BYTES     32 /* an RFC 6381 codecs string */
 
 /* One output object of the lease. name is what the worker asked for; key is what the agent made of
@@ -65,9 +64,20 @@ struct report_transcode {
     int64_t encode_cpu_ns;
 };
 
+/* -1: none of it. The sheets are outputs one after another. */
+struct report_images {
+    int32_t poster_output;
+    int32_t thumbnails_output; /* the WebVTT map */
+    int32_t preview_output;
+    int32_t sheet_first_output;
+    int32_t sheet_count;
+    int32_t tile_count;
+};
+
 struct report_package {
     int32_t master_output;
-    int32_t mpd_output; /* -1: none */
+    int32_t mpd_output;      /* -1: none */
+    int32_t chapters_output; /* -1: none */
 };
 
 struct report_verify {
@@ -85,11 +95,14 @@ struct report {
     int64_t memory_max_bytes;
     struct report_output *outputs;
     int32_t output_count;
-    struct report_rendition *renditions; /* transcode: one per rung; audio: one */
+    /* transcode: one per rung; audio: one; subtitles: one, whose init output is the track in one file and whose
+     * frames are cues. */
+    struct report_rendition *renditions;
     int32_t rendition_count;
     union {
         struct report_probe probe;
         struct report_transcode transcode;
+        struct report_images images;
         struct report_package package;
         struct report_verify verify;
     };

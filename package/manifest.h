@@ -36,6 +36,9 @@ int manifest_hls_event(const struct published_set *set, int32_t rendition, const
                        struct sl_buf *out, struct sl_failure *why);
 /* Where a rendition's growing playlist lies: beside its segments, the same name in every version. */
 int manifest_hls_event_key(const struct published_rendition *rendition, char out[JOB_NAME_BYTES]);
+/* The media playlist of one subtitle track. */
+int manifest_hls_text(const struct published_set *set, int32_t text, const char *key,
+                      struct sl_buf *out, struct sl_failure *why);
 
 /* The master playlist; every rendition's playlist_key must be set. Lies at the root of the version. */
 int manifest_hls_master(const struct published_set *set, struct sl_buf *out,

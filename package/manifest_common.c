@@ -1,5 +1,6 @@
 #include "package/manifest_common.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/language.h"
@@ -34,6 +35,26 @@ static int rendition_check(const struct published_set *set, int32_t index, struc
     return SL_OK;
 }
 
+static int text_check(const struct published_set *set, const struct published_text *text,
+                      struct sl_failure *why)
+{
+    if (!text->whole_key[0] || text->segment_count <= 0 || text->timescale <= 0)
+        return sl_fail(why, SL_EMISMATCH, "subtitles %s lack %s", text->name,
+                       text->whole_key[0] ? "segments" : "the whole track");
+    for (int32_t i = 0; i < text->segment_count; i++) {
+        const struct published_segment *s = &text->segments[i];
+        if (!s->key[0] || s->end_ticks <= s->start_ticks ||
+            (i > 0 && s->start_ticks != text->segments[i - 1].end_ticks))
+            return sl_fail(why, SL_EMISMATCH, "segment %d of subtitles %s lasts from %lld to %lld",
+                           i, text->name, (long long)s->start_ticks, (long long)s->end_ticks);
+    }
+    const struct published_rendition *first = &set->renditions[0];
+    if (!first->audio && text->segment_count != first->segment_count)
+        return sl_fail(why, SL_EMISMATCH, "subtitles %s have %d segments, %s has %d", text->name,
+                       text->segment_count, first->name, first->segment_count);
+    return SL_OK;
+}
+
 int manifest_set_check(const struct published_set *set, struct sl_failure *why)
 {
     if (set->rendition_count <= 0)
@@ -56,7 +77,42 @@ int manifest_set_check(const struct published_set *set, struct sl_failure *why)
                                "segment %d of %s starts elsewhere than that of %s", j, r->name,
                                first->name);
     }
+    for (int32_t i = 0; i < set->text_count; i++) {
+        int rc = text_check(set, &set->texts[i], why);
+        if (rc < 0)
+            return rc;
+    }
     return SL_OK;
+}
+
+/* Its own words, which another track may have too. */
+static void text_words(const struct published_text *text, char words[MANIFEST_LABEL_BYTES])
+{
+    const char *language = manifest_language(text->language);
+    const char *name = sl_language_name(text->language);
+    if (text->title[0])
+        snprintf(words, MANIFEST_LABEL_BYTES, "%s", text->title);
+    else
+        snprintf(words, MANIFEST_LABEL_BYTES, "%s%s",
+                 name                           ? name
+                 : strcmp(language, "und") == 0 ? "Subtitles"
+                                                : language,
+                 text->forced ? " (forced)" : "");
+}
+
+void manifest_text_label(const struct published_set *set, int32_t text,
+                         char label[MANIFEST_LABEL_BYTES])
+{
+    int alike = 1;
+    text_words(&set->texts[text], label);
+    for (int32_t i = 0; i < text; i++) {
+        char other[MANIFEST_LABEL_BYTES];
+        text_words(&set->texts[i], other);
+        alike += strcmp(other, label) == 0;
+    }
+    size_t length = strlen(label);
+    if (alike > 1)
+        snprintf(label + length, MANIFEST_LABEL_BYTES - length, " %d", alike);
 }
 
 int64_t manifest_start_ticks(const struct published_segment *segment)

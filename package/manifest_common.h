@@ -21,6 +21,11 @@ int64_t manifest_longest_us(const struct published_rendition *rendition);
 /* A key as seen from a manifest at from, percent-encoded (RFC 3986). */
 void manifest_uri_put(struct sl_buf *out, const char *from, const char *key);
 
+/* What a person reads in a menu of subtitle tracks: title or language, and no two alike. Not escaped. */
+#define MANIFEST_LABEL_BYTES (MEDIA_TITLE_BYTES + 16)
+void manifest_text_label(const struct published_set *set, int32_t text,
+                         char label[MANIFEST_LABEL_BYTES]);
+
 /* RFC 5646 wants the two-letter code where there is one; others pass, and "und" for none. */
 const char *manifest_language(const char *iso639_2);
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/time.h"
 #include "package/manifest_common.h"
 
 static void xml_put(struct sl_buf *out, const char *text)
@@ -162,6 +163,33 @@ static void track_put(struct sl_buf *out, const struct published_set *set,
                   role);
 }
 
+/* One file for the whole track: what every player of DASH reads. */
+static void text_put(struct sl_buf *out, const struct published_set *set, int32_t at, int32_t id)
+{
+    const struct published_text *text = &set->texts[at];
+    char label[MANIFEST_LABEL_BYTES];
+    int64_t us = manifest_ticks_us(set->duration_ticks, set->timescale);
+    int64_t rate = us > 0 ? sl_muldiv_i64(text->whole_bytes, 8000000, us) : 0;
+    manifest_text_label(set, at, label);
+    sl_buf_printf(
+        out, "    <AdaptationSet id=\"%d\" contentType=\"text\" mimeType=\"text/vtt\" lang=\"", id);
+    xml_put(out, manifest_language(text->language));
+    sl_buf_text(out, "\">\n      <Label>");
+    xml_put(out, label);
+    sl_buf_printf(out,
+                  "</Label>\n      <Role schemeIdUri=\"urn:mpeg:dash:role:2011\" value=\"%s\"/>\n",
+                  text->forced     ? "forced-subtitle"
+                  : text->impaired ? "caption"
+                                   : "subtitle");
+    if (text->is_default)
+        sl_buf_text(out, "      <Role schemeIdUri=\"urn:mpeg:dash:role:2011\" value=\"main\"/>\n");
+    sl_buf_printf(out, "      <Representation id=\"text-%d\" bandwidth=\"%" PRId64 "\">\n", at,
+                  rate > 0 ? rate : 1);
+    sl_buf_text(out, "        <BaseURL>");
+    manifest_uri_put(out, "", text->whole_key);
+    sl_buf_text(out, "</BaseURL>\n      </Representation>\n    </AdaptationSet>\n");
+}
+
 int manifest_dash(const struct published_set *set, struct sl_buf *out, struct sl_failure *why)
 {
     int rc = manifest_set_check(set, why);
@@ -207,6 +235,8 @@ int manifest_dash(const struct published_set *set, struct sl_buf *out, struct sl
         sl_buf_text(out, "    </AdaptationSet>\n");
         i = next;
     }
+    for (int32_t i = 0; i < set->text_count; i++)
+        text_put(out, set, i, id++);
     sl_buf_text(out, "  </Period>\n</MPD>\n");
     return out->failed ? sl_fail(why, SL_ENOMEM, "no memory for the MPD") : SL_OK;
 }

@@ -83,6 +83,53 @@ int manifest_hls_media(const struct published_set *set, int32_t rendition, const
     return done(out, why);
 }
 
+int manifest_hls_text(const struct published_set *set, int32_t text, const char *key,
+                      struct sl_buf *out, struct sl_failure *why)
+{
+    int rc = manifest_set_check(set, why);
+    if (rc < 0)
+        return rc;
+    if (text < 0 || text >= set->text_count)
+        return sl_fail(why, SL_EINVAL, "video %s has no subtitles %d", set->video, text);
+    const struct published_text *track = &set->texts[text];
+    const struct published_rendition as_rendition = {.timescale = track->timescale,
+                                                     .segments = track->segments,
+                                                     .segment_count = track->segment_count};
+    int64_t target = (manifest_longest_us(&as_rendition) + US_PER_S / 2) / US_PER_S;
+    sl_buf_printf(out,
+                  "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:%" PRId64
+                  "\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n",
+                  target > 0 ? target : 1);
+    for (int32_t i = 0; i < track->segment_count; i++) {
+        int64_t us = manifest_duration_us(&as_rendition, i);
+        sl_buf_printf(out, "#EXTINF:%" PRId64 ".%06" PRId64 ",\n", us / US_PER_S, us % US_PER_S);
+        manifest_uri_put(out, key, track->segments[i].key);
+        sl_buf_text(out, "\n");
+    }
+    sl_buf_text(out, "#EXT-X-ENDLIST\n");
+    return done(out, why);
+}
+
+static void text_put(struct sl_buf *out, const struct published_set *set, int32_t at)
+{
+    const struct published_text *text = &set->texts[at];
+    const char *language = manifest_language(text->language);
+    char label[MANIFEST_LABEL_BYTES];
+    manifest_text_label(set, at, label);
+    sl_buf_text(out, "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"subtitles\",NAME=");
+    quoted_put(out, label);
+    if (strcmp(language, "und") != 0)
+        sl_buf_printf(out, ",LANGUAGE=\"%s\"", language);
+    sl_buf_printf(out, ",DEFAULT=%s,AUTOSELECT=YES,FORCED=%s", text->is_default ? "YES" : "NO",
+                  text->forced ? "YES" : "NO");
+    if (text->impaired)
+        sl_buf_text(out, ",CHARACTERISTICS=\"public.accessibility.transcribes-spoken-dialog,"
+                         "public.accessibility.describes-music-and-sound\"");
+    sl_buf_text(out, ",URI=\"");
+    manifest_uri_put(out, "", text->playlist_key);
+    sl_buf_text(out, "\"\n");
+}
+
 int manifest_hls_event(const struct published_set *set, int32_t rendition, const char *key,
                        struct sl_buf *out, struct sl_failure *why)
 {
@@ -235,6 +282,8 @@ static void variant_put(struct sl_buf *out, const struct published_set *set,
         sl_buf_text(out, ",AUDIO=");
         quoted_put(out, group->group);
     }
+    if (set->text_count > 0)
+        sl_buf_text(out, ",SUBTITLES=\"subtitles\"");
     sl_buf_text(out, "\n");
     manifest_uri_put(out, "", video ? video->playlist_key : member(g, group, 0)->playlist_key);
     sl_buf_text(out, "\n");
@@ -256,6 +305,12 @@ int manifest_hls_master(const struct published_set *set, struct sl_buf *out, str
     sl_buf_text(out, "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-INDEPENDENT-SEGMENTS\n");
     struct groups g = groups_of(set, videos);
     medias_put(out, &g);
+    for (int32_t i = 0; i < set->text_count; i++) {
+        if (!set->texts[i].playlist_key[0])
+            return sl_fail(why, SL_EMISMATCH, "subtitles %s have no playlist yet",
+                           set->texts[i].name);
+        text_put(out, set, i);
+    }
     /* Each picture once with each group: bandwidth and codecs differ. The policy's first group comes first. */
     for (int32_t i = 0; i < g.count; i++) {
         if (!opens_group(&g, i))

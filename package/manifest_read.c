@@ -214,7 +214,7 @@ int manifest_hls_read(const char *text, size_t bytes, struct sl_arena *arena,
             good &= duration_us < 0;
             list.ended = true;
         } else if (line.length > 0 && line.at[0] != '#') {
-            good &= duration_us >= 0 && list.map_uri;
+            good &= duration_us >= 0;
             if (good) {
                 struct manifest_entry *entry = &list.entries[list.count++];
                 entry->duration_us = duration_us;
@@ -229,32 +229,33 @@ int manifest_hls_read(const char *text, size_t bytes, struct sl_arena *arena,
             return sl_fail(why, SL_EVERIFY, "line %d of the playlist is out of place: %.*s", number,
                            line.length < 80 ? (int)line.length : 80, line.at);
     }
-    if (!list.map_uri || duration_us >= 0)
-        return sl_fail(why, SL_EVERIFY, "the playlist ends without %s",
-                       list.map_uri ? "its last segment" : "an init segment");
+    if (duration_us >= 0)
+        return sl_fail(why, SL_EVERIFY, "the playlist ends without its last segment");
     *out = list;
     return SL_OK;
 }
 
-int manifest_hls_check(const struct published_set *set, int32_t rendition, const char *key,
-                       const char *text, size_t bytes, struct sl_failure *why)
+/* r->init_key empty: the playlist has no init segment. */
+static int playlist_check(const struct published_rendition *r, const char *key, const char *text,
+                          size_t bytes, struct sl_failure *why)
 {
     struct sl_arena arena = {0};
     struct manifest_playlist list;
-    if (rendition < 0 || rendition >= set->rendition_count)
-        return sl_fail(why, SL_EINVAL, "video %s has no rendition %d", set->video, rendition);
-    const struct published_rendition *r = &set->renditions[rendition];
     int rc = manifest_hls_read(text, bytes, &arena, &list, why);
     if (rc < 0)
         goto done;
     char name[JOB_NAME_BYTES];
-    if (!list.ended)
+    if (!list.map_uri != !r->init_key[0])
+        rc = sl_fail(why, SL_EVERIFY, "the playlist of %s has %s init segment", r->name,
+                     list.map_uri ? "an" : "no");
+    else if (!list.ended)
         rc = sl_fail(why, SL_EVERIFY, "the playlist of %s has no end", r->name);
     else if (list.count != r->segment_count)
         rc = sl_fail(why, SL_EVERIFY, "the playlist of %s has %d segments of %d", r->name,
                      list.count, r->segment_count);
-    else if (!uri_resolve(key, (struct span){list.map_uri, strlen(list.map_uri)}, name) ||
-             strcmp(name, r->init_key) != 0)
+    else if (list.map_uri &&
+             (!uri_resolve(key, (struct span){list.map_uri, strlen(list.map_uri)}, name) ||
+              strcmp(name, r->init_key) != 0))
         rc = sl_fail(why, SL_EVERIFY, "the playlist of %s begins with %.64s, not with %s", r->name,
                      list.map_uri, r->init_key);
     if (rc < 0)
@@ -280,6 +281,28 @@ done:
     return rc;
 }
 
+int manifest_hls_check(const struct published_set *set, int32_t rendition, const char *key,
+                       const char *text, size_t bytes, struct sl_failure *why)
+{
+    if (rendition < 0 || rendition >= set->rendition_count)
+        return sl_fail(why, SL_EINVAL, "video %s has no rendition %d", set->video, rendition);
+    return playlist_check(&set->renditions[rendition], key, text, bytes, why);
+}
+
+int manifest_text_check(const struct published_set *set, int32_t text, const char *key,
+                        const char *bytes, size_t length, struct sl_failure *why)
+{
+    if (text < 0 || text >= set->text_count)
+        return sl_fail(why, SL_EINVAL, "video %s has no subtitles %d", set->video, text);
+    const struct published_text *track = &set->texts[text];
+    struct published_rendition as_rendition = {.timescale = track->timescale,
+                                               .segments = track->segments,
+                                               .segment_count = track->segment_count};
+    memcpy(as_rendition.name, track->name, sizeof as_rendition.name);
+    return playlist_check(&as_rendition, key, bytes, length, why);
+}
+
+/* Texts count on behind the renditions. */
 static int32_t rendition_of(const struct published_set *set, struct span uri)
 {
     char name[JOB_NAME_BYTES];
@@ -288,6 +311,9 @@ static int32_t rendition_of(const struct published_set *set, struct span uri)
     for (int32_t i = 0; i < set->rendition_count; i++)
         if (strcmp(set->renditions[i].playlist_key, name) == 0)
             return i;
+    for (int32_t i = 0; i < set->text_count; i++)
+        if (strcmp(set->texts[i].playlist_key, name) == 0)
+            return set->rendition_count + i;
     return -1;
 }
 
@@ -361,7 +387,7 @@ int manifest_master_check(const struct published_set *set, const char *text, siz
     int rc = text_check(text, bytes, "#EXTM3U\n", why);
     if (rc < 0)
         return rc;
-    bool *named = calloc((size_t)set->rendition_count + 1, sizeof *named);
+    bool *named = calloc((size_t)set->rendition_count + (size_t)set->text_count + 1, sizeof *named);
     if (!named)
         return sl_fail(why, SL_ENOMEM, "no memory for %d renditions", set->rendition_count);
     struct span rest = {text, bytes}, line, value, tag = {0};
@@ -376,7 +402,7 @@ int manifest_master_check(const struct published_set *set, const char *text, siz
             tag = span_after(line, 18);
         } else if (line.length > 0 && line.at[0] != '#') {
             found = rendition_of(set, line);
-            if (found < 0 || tag.length == 0)
+            if (found < 0 || found >= set->rendition_count || tag.length == 0)
                 rc = sl_fail(why, SL_EVERIFY, "the master names an unknown playlist: %.*s",
                              line.length < 120 ? (int)line.length : 120, line.at);
             else
@@ -392,13 +418,17 @@ int manifest_master_check(const struct published_set *set, const char *text, siz
         if (!named[i])
             rc = sl_fail(why, SL_EVERIFY, "the master does not name the playlist of %s",
                          set->renditions[i].name);
+    for (int32_t i = 0; i < set->text_count && rc == SL_OK; i++)
+        if (!named[set->rendition_count + i])
+            rc = sl_fail(why, SL_EVERIFY, "the master does not name the playlist of subtitles %s",
+                         set->texts[i].name);
     free(named);
     return rc;
 }
 
 /* ---- DASH ---- */
 
-/* The next tag, without its brackets. Text between tags is nothing that sluice writes. */
+/* The next tag, without its brackets. Text between tags stands behind it in text. */
 static bool tag_next(struct span *text, struct span *tag)
 {
     const char *open = text->length ? memchr(text->at, '<', text->length) : NULL;
@@ -509,6 +539,21 @@ static int representation_step(struct place *p, struct span tag, struct sl_failu
     return span_starts(tag, "S ") ? timeline_step(p, tag, why) : SL_OK;
 }
 
+/* A Representation of one file, whose address is the text of its BaseURL. */
+static int text_file_check(const struct published_text *track, struct span rest,
+                           struct sl_failure *why)
+{
+    struct span tag = {0};
+    char name[JOB_NAME_BYTES];
+    bool found = tag_next(&rest, &tag) && span_is(tag, "BaseURL");
+    const char *end = found && rest.length ? memchr(rest.at, '<', rest.length) : NULL;
+    if (!end || !uri_resolve("", (struct span){rest.at, (size_t)(end - rest.at)}, name) ||
+        strcmp(name, track->whole_key) != 0)
+        return sl_fail(why, SL_EVERIFY, "the MPD does not name %s of subtitles %s",
+                       track->whole_key, track->name);
+    return SL_OK;
+}
+
 int manifest_dash_check(const struct published_set *set, const char *text, size_t bytes,
                         struct sl_failure *why)
 {
@@ -521,9 +566,13 @@ int manifest_dash_check(const struct published_set *set, const char *text, size_
     bool mpd_closed = false;
     while (rc == SL_OK && tag_next(&rest, &tag)) {
         if (span_starts(tag, "Representation ")) {
-            if (++index >= set->rendition_count)
+            if (++index >= set->rendition_count + set->text_count)
                 return sl_fail(why, SL_EVERIFY, "the MPD has more than %d representations",
-                               set->rendition_count);
+                               set->rendition_count + set->text_count);
+            if (index >= set->rendition_count) {
+                rc = text_file_check(&set->texts[index - set->rendition_count], rest, why);
+                continue;
+            }
             place = (struct place){.rendition = &set->renditions[index]};
             int64_t bandwidth;
             struct span codecs;
@@ -540,8 +589,8 @@ int manifest_dash_check(const struct published_set *set, const char *text, size_
         }
         mpd_closed = span_is(tag, "/MPD");
     }
-    if (rc == SL_OK && (!mpd_closed || index + 1 != set->rendition_count))
+    if (rc == SL_OK && (!mpd_closed || index + 1 != set->rendition_count + set->text_count))
         rc = sl_fail(why, SL_EVERIFY, "the MPD ends after %d of %d representations", index + 1,
-                     set->rendition_count);
+                     set->rendition_count + set->text_count);
     return rc;
 }

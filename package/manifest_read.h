@@ -26,7 +26,7 @@ struct manifest_entry {
 };
 
 struct manifest_playlist {
-    const char *map_uri;
+    const char *map_uri; /* NULL: there is none */
     int64_t target_s;
     bool ended;
     struct manifest_entry *entries;
@@ -42,6 +42,10 @@ int manifest_hls_read(const char *text, size_t bytes, struct sl_arena *arena,
  * boundary off by more than a microsecond? */
 int manifest_hls_check(const struct published_set *set, int32_t rendition, const char *key,
                        const char *text, size_t bytes, struct sl_failure *why);
+
+/* Likewise for the playlist of a subtitle track. */
+int manifest_text_check(const struct published_set *set, int32_t text, const char *key,
+                        const char *bytes, size_t length, struct sl_failure *why);
 
 /* Does the master playlist name every rendition's playlist, with size, codecs and bandwidths of each variant? */
 int manifest_master_check(const struct published_set *set, const char *text, size_t bytes,

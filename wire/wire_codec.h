@@ -40,8 +40,8 @@ int wire_index_encode(const struct media_index *index, struct sl_buf *out);
 int wire_index_decode(const void *bytes, size_t length, struct sl_arena *arena,
                       struct media_index *out, struct sl_failure *why);
 int wire_info_encode(const struct media_info *info, struct sl_buf *out);
-int wire_info_decode(const void *bytes, size_t length, struct media_info *out,
-                     struct sl_failure *why);
+int wire_info_decode(const void *bytes, size_t length, struct sl_arena *arena,
+                     struct media_info *out, struct sl_failure *why);
 int wire_plan_encode(const struct plan *plan, struct sl_buf *out);
 int wire_plan_decode(const void *bytes, size_t length, struct sl_arena *arena, struct plan *out,
                      struct sl_failure *why);

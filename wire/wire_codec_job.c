@@ -16,6 +16,9 @@
 #define AUDIO_MEMBERS(I, T, E, R)                                                                  \
     I(origin_pts) R(origin_time_base) I(timescale)
 
+#define IMAGES_MEMBERS(I, T, E, R)                                                                 \
+    I(origin_pts) I(end_pts)
+
 #define PACKAGE_MEMBERS(I, T, E, R)                                                                \
     T(video)
 
@@ -66,17 +69,40 @@ static int audio_put(const struct job_audio *from, struct sl_arena *arena, Sluic
     to->source = sl_arena_alloc(arena, sizeof *to->source);
     to->out = sl_arena_alloc(arena, sizeof *to->out);
     to->n_boundary_ticks = (size_t)from->boundary_count;
-    to->boundary_ticks = sl_arena_array(arena, to->n_boundary_ticks, sizeof *to->boundary_ticks);
+    to->boundary_ticks = wire_differences_put(arena, from->boundary_ticks, to->n_boundary_ticks);
     if (!to->source || !to->out || !to->boundary_ticks)
         return SL_ENOMEM;
     wire_audio_put(&from->source, to->source);
     wire_plan_audio_put(&from->out, to->out);
-    uint64_t before = 0;
-    for (size_t i = 0; i < to->n_boundary_ticks; i++) {
-        to->boundary_ticks[i] = (int64_t)((uint64_t)from->boundary_ticks[i] - before);
-        before = (uint64_t)from->boundary_ticks[i];
-    }
     return SL_OK;
+}
+
+static int text_put(const struct job_text *from, struct sl_arena *arena, Sluice__V1__JobText *to)
+{
+    if (from->boundary_count < 0 || from->boundary_count > PLAN_SEGMENTS_MAX + 1)
+        return SL_ELIMIT;
+    sluice__v1__job_text__init(to);
+    AUDIO_MEMBERS(WIRE_PUT_I, WIRE_PUT_T, WIRE_PUT_E, WIRE_PUT_R)
+    to->text = sl_arena_alloc(arena, sizeof *to->text);
+    to->n_boundary_ticks = (size_t)from->boundary_count;
+    to->boundary_ticks = wire_differences_put(arena, from->boundary_ticks, to->n_boundary_ticks);
+    if (!to->text || !to->boundary_ticks)
+        return SL_ENOMEM;
+    wire_plan_text_put(&from->text, to->text);
+    return SL_OK;
+}
+
+static int images_put(const struct job_images *from, struct sl_arena *arena,
+                      Sluice__V1__JobImages *to)
+{
+    sluice__v1__job_images__init(to);
+    IMAGES_MEMBERS(WIRE_PUT_I, WIRE_PUT_T, WIRE_PUT_E, WIRE_PUT_R)
+    to->source = sl_arena_alloc(arena, sizeof *to->source);
+    to->images = sl_arena_alloc(arena, sizeof *to->images);
+    if (!to->source || !to->images)
+        return SL_ENOMEM;
+    wire_video_put(&from->source, to->source);
+    return wire_plan_images_put(&from->images, arena, to->images);
 }
 
 static void package_put(const struct job_package *from, Sluice__V1__JobPackage *to)
@@ -132,6 +158,12 @@ static int job_put(const struct job *from, struct sl_arena *arena, Sluice__V1__J
     case STEP_AUDIO:
         to->audio = sl_arena_alloc(arena, sizeof *to->audio);
         return to->audio ? audio_put(&from->audio, arena, to->audio) : SL_ENOMEM;
+    case STEP_SUBTITLES:
+        to->text = sl_arena_alloc(arena, sizeof *to->text);
+        return to->text ? text_put(&from->text, arena, to->text) : SL_ENOMEM;
+    case STEP_IMAGES:
+        to->images = sl_arena_alloc(arena, sizeof *to->images);
+        return to->images ? images_put(&from->images, arena, to->images) : SL_ENOMEM;
     case STEP_PACKAGE:
         to->package = sl_arena_alloc(arena, sizeof *to->package);
         if (!to->package)
@@ -194,16 +226,32 @@ static int audio_get(struct wire_decoder *d, const Sluice__V1__JobAudio *in, str
         wire_count_get(d, "job.boundary_ticks", in->n_boundary_ticks, PLAN_SEGMENTS_MAX + 1,
                        &out->boundary_count))
         return d->code;
-    out->boundary_ticks =
-        sl_arena_array(d->arena, in->n_boundary_ticks, sizeof *out->boundary_ticks);
-    if (!out->boundary_ticks)
-        return wire_no_memory(d);
-    uint64_t before = 0;
-    for (size_t i = 0; i < in->n_boundary_ticks; i++) {
-        before += (uint64_t)in->boundary_ticks[i];
-        out->boundary_ticks[i] = (int64_t)before;
-    }
-    return SL_OK;
+    out->boundary_ticks = wire_differences_get(d, in->boundary_ticks, in->n_boundary_ticks);
+    return d->code;
+}
+
+static int text_get(struct wire_decoder *d, const Sluice__V1__JobText *in, struct job_text *out)
+{
+    if (!in)
+        return wire_fail(d, "job.text", "missing");
+    AUDIO_MEMBERS(WIRE_GET_I, WIRE_GET_T, WIRE_GET_E, WIRE_GET_R)
+    if (wire_plan_text_get(d, in->text, &out->text) ||
+        wire_count_get(d, "job.boundary_ticks", in->n_boundary_ticks, PLAN_SEGMENTS_MAX + 1,
+                       &out->boundary_count))
+        return d->code;
+    out->boundary_ticks = wire_differences_get(d, in->boundary_ticks, in->n_boundary_ticks);
+    return d->code;
+}
+
+static int images_get(struct wire_decoder *d, const Sluice__V1__JobImages *in,
+                      struct job_images *out)
+{
+    if (!in)
+        return wire_fail(d, "job.images", "missing");
+    IMAGES_MEMBERS(WIRE_GET_I, WIRE_GET_T, WIRE_GET_E, WIRE_GET_R)
+    if (wire_video_get(d, in->source, &out->source))
+        return d->code;
+    return wire_plan_images_get(d, in->images, &out->images);
 }
 
 static int package_get(struct wire_decoder *d, const Sluice__V1__JobPackage *in,
@@ -264,6 +312,10 @@ static int job_get(struct wire_decoder *d, const Sluice__V1__Job *in, struct job
         return transcode_get(d, in->transcode, &out->transcode);
     case STEP_AUDIO:
         return audio_get(d, in->audio, &out->audio);
+    case STEP_SUBTITLES:
+        return text_get(d, in->text, &out->text);
+    case STEP_IMAGES:
+        return images_get(d, in->images, &out->images);
     case STEP_PACKAGE:
         return package_get(d, in->package, &out->package);
     case STEP_VERIFY:

@@ -17,7 +17,7 @@
 
 #define INFO_MEMBERS(I, T, E, R)                                                                   \
     T(container) I(size_bytes) I(duration_ns) I(video_stream_count) I(audio_stream_count)          \
-    I(subtitle_stream_count) I(has_video) T(audio_note)
+    I(subtitle_stream_count) I(has_video) T(audio_note) I(text_left_out)
 /* clang-format on */
 
 void wire_video_put(const struct media_video *from, Sluice__V1__MediaVideo *to)
@@ -56,7 +56,7 @@ static void info_members_put(const struct media_info *from, Sluice__V1__MediaInf
     INFO_MEMBERS(WIRE_PUT_I, WIRE_PUT_T, WIRE_PUT_E, WIRE_PUT_R)
 }
 
-void wire_info_put(const struct media_info *from, struct wire_info *to)
+int wire_info_put(const struct media_info *from, struct sl_arena *arena, struct wire_info *to)
 {
     info_members_put(from, &to->info);
     wire_video_put(&from->video, &to->video);
@@ -67,6 +67,11 @@ void wire_info_put(const struct media_info *from, struct wire_info *to)
         wire_audio_put(&from->audio[i], &to->audio[i]);
         to->audio_list[i] = &to->audio[i];
     }
+    int code =
+        wire_texts_put(from->texts, from->text_count, arena, &to->info.n_texts, &to->info.texts);
+    return code ? code
+                : wire_chapters_put(from->chapters, from->chapter_count, arena,
+                                    &to->info.n_chapters, &to->info.chapters);
 }
 
 int wire_info_get(struct wire_decoder *d, const Sluice__V1__MediaInfo *in, struct media_info *out)
@@ -80,20 +85,26 @@ int wire_info_get(struct wire_decoder *d, const Sluice__V1__MediaInfo *in, struc
     for (size_t i = 0; i < in->n_audio; i++)
         if (wire_audio_get(d, in->audio[i], &out->audio[i]))
             return d->code;
-    return SL_OK;
+    if (wire_texts_get(d, in->n_texts, in->texts, &out->texts, &out->text_count))
+        return d->code;
+    return wire_chapters_get(d, in->n_chapters, in->chapters, &out->chapters, &out->chapter_count);
 }
 
 int wire_info_encode(const struct media_info *info, struct sl_buf *out)
 {
     struct wire_info message;
-    wire_info_put(info, &message);
-    return wire_pack(&message.info.base, REPORT_BYTES_MAX, out);
+    struct sl_arena arena = {0};
+    int code = wire_info_put(info, &arena, &message);
+    if (!code)
+        code = wire_pack(&message.info.base, REPORT_BYTES_MAX, out);
+    sl_arena_fini(&arena);
+    return code;
 }
 
-int wire_info_decode(const void *bytes, size_t length, struct media_info *out,
-                     struct sl_failure *why)
+int wire_info_decode(const void *bytes, size_t length, struct sl_arena *arena,
+                     struct media_info *out, struct sl_failure *why)
 {
-    struct wire_decoder d = {.why = why};
+    struct wire_decoder d = {.arena = arena, .why = why};
     const Sluice__V1__MediaInfo *in =
         wire_unpack(&d, &sluice__v1__media_info__descriptor, "media info", bytes, length);
     struct media_info info = {0};

@@ -89,6 +89,20 @@ static int plan_put(const struct plan *from, struct sl_arena *arena, Sluice__V1_
     to->chunks = wire_repeated(arena, to->n_chunks, sizeof *chunks, (void **)&chunks);
     if (!to->rungs || !to->sources || !to->audio || !to->segments || !to->chunks)
         return SL_ENOMEM;
+    Sluice__V1__PlanText *texts;
+    to->n_texts = (size_t)from->text_count;
+    to->texts = wire_repeated(arena, to->n_texts, sizeof *texts, (void **)&texts);
+    to->images = sl_arena_alloc(arena, sizeof *to->images);
+    if (!to->texts || !to->images)
+        return SL_ENOMEM;
+    for (size_t i = 0; i < to->n_texts; i++)
+        wire_plan_text_put(&from->texts[i], &texts[i]);
+    int code = wire_plan_images_put(&from->images, arena, to->images);
+    if (!code)
+        code = wire_chapters_put(from->chapters, from->chapter_count, arena, &to->n_chapters,
+                                 &to->chapters);
+    if (code)
+        return code;
     for (size_t i = 0; i < to->n_rungs; i++)
         wire_rung_put(&from->rungs[i], &rungs[i]);
     for (size_t i = 0; i < to->n_sources; i++)
@@ -112,6 +126,7 @@ int wire_plan_encode(const struct plan *plan, struct sl_buf *out)
     if (!count_within(plan->rung_count, PLAN_RUNGS_MAX) ||
         !count_within(plan->source_count, MEDIA_AUDIO_MAX) ||
         !count_within(plan->audio_count, PLAN_AUDIO_MAX) ||
+        !count_within(plan->text_count, PLAN_TEXTS_MAX) ||
         !count_within(plan->segment_count, PLAN_SEGMENTS_MAX) ||
         !count_within(plan->chunk_count, PLAN_SEGMENTS_MAX))
         return SL_ELIMIT;
@@ -153,6 +168,12 @@ static int plan_arrays_get(struct wire_decoder *d, const Sluice__V1__Plan *in, s
         if (out->audio[i].track < 0 || out->audio[i].track >= out->source_count)
             return wire_fail(d, "audio.track", "there is no such source");
     }
+    for (size_t i = 0; i < in->n_texts; i++)
+        if (wire_plan_text_get(d, in->texts[i], &out->texts[i]))
+            return d->code;
+    if (wire_plan_images_get(d, in->images, &out->images) ||
+        wire_chapters_get(d, in->n_chapters, in->chapters, &out->chapters, &out->chapter_count))
+        return d->code;
     for (size_t i = 0; i < in->n_segments; i++) {
         segment_get(in->segments[i], &out->segments[i]);
         if (out->segments[i].chunk < -1 || out->segments[i].chunk >= out->chunk_count)
@@ -176,6 +197,7 @@ static int plan_get(struct wire_decoder *d, const Sluice__V1__Plan *in, struct p
         wire_count_get(d, "rungs", in->n_rungs, PLAN_RUNGS_MAX, &out->rung_count) ||
         wire_count_get(d, "sources", in->n_sources, MEDIA_AUDIO_MAX, &out->source_count) ||
         wire_count_get(d, "audio", in->n_audio, PLAN_AUDIO_MAX, &out->audio_count) ||
+        wire_count_get(d, "texts", in->n_texts, PLAN_TEXTS_MAX, &out->text_count) ||
         wire_count_get(d, "segments", in->n_segments, PLAN_SEGMENTS_MAX, &out->segment_count) ||
         wire_count_get(d, "chunks", in->n_chunks, PLAN_SEGMENTS_MAX, &out->chunk_count))
         return d->code;
@@ -184,7 +206,9 @@ static int plan_get(struct wire_decoder *d, const Sluice__V1__Plan *in, struct p
     out->audio = sl_arena_array(d->arena, in->n_audio, sizeof *out->audio);
     out->segments = sl_arena_array(d->arena, in->n_segments, sizeof *out->segments);
     out->chunks = sl_arena_array(d->arena, in->n_chunks, sizeof *out->chunks);
-    if (!out->rungs || !out->sources || !out->audio || !out->segments || !out->chunks)
+    out->texts = sl_arena_array(d->arena, in->n_texts, sizeof *out->texts);
+    if (!out->rungs || !out->sources || !out->audio || !out->segments || !out->chunks ||
+        !out->texts)
         return wire_no_memory(d);
     return plan_arrays_get(d, in, out);
 }

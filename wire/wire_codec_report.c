@@ -15,6 +15,10 @@
 #define TRANSCODE_MEMBERS(I, T, E, R)                                                              \
     I(seam_first) I(seam_next) I(frame_count) I(decode_cpu_ns) I(scale_cpu_ns) I(encode_cpu_ns)
 
+#define IMAGES_MEMBERS(I, T, E, R)                                                                 \
+    I(poster_output) I(thumbnails_output) I(preview_output) I(sheet_first_output) I(sheet_count)   \
+    I(tile_count)
+
 #define VERIFY_MEMBERS(I, T, E, R)                                                                 \
     I(frames_decoded) I(av_drift_ns) I(duration_ns)
 /* clang-format on */
@@ -265,6 +269,7 @@ struct step_messages {
     struct wire_info info;
     Sluice__V1__ReportProbe probe;
     Sluice__V1__ReportTranscode transcode;
+    Sluice__V1__ReportImages images;
     Sluice__V1__ReportPackage package;
     Sluice__V1__ReportVerify verify;
 };
@@ -281,12 +286,20 @@ static void verify_put(const struct report_verify *from, Sluice__V1__ReportVerif
     VERIFY_MEMBERS(WIRE_PUT_I, WIRE_PUT_T, WIRE_PUT_E, WIRE_PUT_R)
 }
 
-static void step_put(const struct report *from, struct step_messages *room, Sluice__V1__Report *to)
+static void images_put(const struct report_images *from, Sluice__V1__ReportImages *to)
+{
+    sluice__v1__report_images__init(to);
+    IMAGES_MEMBERS(WIRE_PUT_I, WIRE_PUT_T, WIRE_PUT_E, WIRE_PUT_R)
+}
+
+static int step_put(const struct report *from, struct sl_arena *arena, struct step_messages *room,
+                    Sluice__V1__Report *to)
 {
     switch (from->step) {
     case STEP_PROBE:
         sluice__v1__report_probe__init(&room->probe);
-        wire_info_put(&from->probe.info, &room->info);
+        if (wire_info_put(&from->probe.info, arena, &room->info))
+            return SL_ELIMIT;
         room->probe.info = &room->info.info;
         room->probe.index_output = from->probe.index_output;
         to->probe = &room->probe;
@@ -295,10 +308,15 @@ static void step_put(const struct report *from, struct step_messages *room, Slui
         transcode_put(&from->transcode, &room->transcode);
         to->transcode = &room->transcode;
         break;
+    case STEP_IMAGES:
+        images_put(&from->images, &room->images);
+        to->images = &room->images;
+        break;
     case STEP_PACKAGE:
         sluice__v1__report_package__init(&room->package);
         room->package.master_output = from->package.master_output;
         room->package.mpd_output = from->package.mpd_output;
+        room->package.chapters_output = from->package.chapters_output;
         to->package = &room->package;
         break;
     case STEP_VERIFY:
@@ -308,6 +326,7 @@ static void step_put(const struct report *from, struct step_messages *room, Slui
     default:
         break;
     }
+    return SL_OK;
 }
 
 static int report_put(const struct report *from, struct sl_arena *arena, Sluice__V1__Report *to)
@@ -341,10 +360,10 @@ int wire_report_encode(const struct report *report, struct sl_buf *out)
     message.outputs = &outputs;
     if (!code)
         code = report_put(report, &arena, &message);
-    if (!code) {
-        step_put(report, &room, &message);
+    if (!code)
+        code = step_put(report, &arena, &room, &message);
+    if (!code)
         code = wire_pack(&message.base, REPORT_BYTES_MAX, out);
-    }
     sl_buf_fini(&names);
     sl_buf_fini(&keys);
     sl_arena_fini(&arena);
@@ -369,6 +388,24 @@ static int verify_get(struct wire_decoder *d, const Sluice__V1__ReportVerify *in
     return SL_OK;
 }
 
+static int images_get(struct wire_decoder *d, const Sluice__V1__ReportImages *in, int32_t count,
+                      struct report_images *out)
+{
+    if (!in)
+        return wire_fail(d, "report.images", "missing");
+    IMAGES_MEMBERS(WIRE_GET_I, WIRE_GET_T, WIRE_GET_E, WIRE_GET_R)
+    if (output_check(d, "poster_output", out->poster_output, count, true) ||
+        output_check(d, "thumbnails_output", out->thumbnails_output, count, true) ||
+        output_check(d, "preview_output", out->preview_output, count, true) ||
+        output_check(d, "sheet_first_output", out->sheet_first_output, count, true))
+        return d->code;
+    if (out->sheet_count < 0 || out->sheet_count > PUBLISHED_SHEETS_MAX ||
+        (out->sheet_count > 0 &&
+         (out->sheet_first_output < 0 || out->sheet_count > count - out->sheet_first_output)))
+        return wire_fail(d, "sheet_count", "there are no such outputs");
+    return SL_OK;
+}
+
 static int step_get(struct wire_decoder *d, const Sluice__V1__Report *in, struct report *out)
 {
     switch (out->step) {
@@ -381,12 +418,18 @@ static int step_get(struct wire_decoder *d, const Sluice__V1__Report *in, struct
         return output_check(d, "index_output", out->probe.index_output, out->output_count, false);
     case STEP_TRANSCODE:
         return transcode_get(d, in->transcode, &out->transcode);
+    case STEP_IMAGES:
+        return images_get(d, in->images, out->output_count, &out->images);
     case STEP_PACKAGE:
         if (!in->package)
             return wire_fail(d, "report.package", "missing");
         out->package.master_output = in->package->master_output;
         out->package.mpd_output = in->package->mpd_output;
-        if (output_check(d, "master_output", out->package.master_output, out->output_count, false))
+        out->package.chapters_output = in->package->chapters_output;
+        if (output_check(d, "master_output", out->package.master_output, out->output_count,
+                         false) ||
+            output_check(d, "chapters_output", out->package.chapters_output, out->output_count,
+                         true))
             return d->code;
         return output_check(d, "mpd_output", out->package.mpd_output, out->output_count, true);
     case STEP_VERIFY:

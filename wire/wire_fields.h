@@ -101,8 +101,27 @@ struct wire_info {
     Sluice__V1__MediaAudio audio[MEDIA_AUDIO_MAX];
     Sluice__V1__MediaAudio *audio_list[MEDIA_AUDIO_MAX];
 };
-void wire_info_put(const struct media_info *from, struct wire_info *to);
+int wire_info_put(const struct media_info *from, struct sl_arena *arena, struct wire_info *to);
 int wire_info_get(struct wire_decoder *d, const Sluice__V1__MediaInfo *in, struct media_info *out);
+/* Lists of at most MEDIA_CHAPTERS_MAX and MEDIA_TEXTS_MAX; SL_ELIMIT, SL_ENOMEM. */
+int wire_chapters_put(const struct media_chapter *from, int32_t count, struct sl_arena *arena,
+                      size_t *n, Sluice__V1__MediaChapter ***to);
+int wire_chapters_get(struct wire_decoder *d, size_t n, Sluice__V1__MediaChapter *const *in,
+                      struct media_chapter **out, int32_t *out_count);
+int wire_texts_put(const struct media_text *from, int32_t count, struct sl_arena *arena, size_t *n,
+                   Sluice__V1__MediaText ***to);
+int wire_texts_get(struct wire_decoder *d, size_t n, Sluice__V1__MediaText *const *in,
+                   struct media_text **out, int32_t *out_count);
+void wire_plan_text_put(const struct plan_text *from, Sluice__V1__PlanText *to);
+int wire_plan_text_get(struct wire_decoder *d, const Sluice__V1__PlanText *in,
+                       struct plan_text *out);
+int wire_plan_images_put(const struct plan_images *from, struct sl_arena *arena,
+                         Sluice__V1__PlanImages *to);
+int wire_plan_images_get(struct wire_decoder *d, const Sluice__V1__PlanImages *in,
+                         struct plan_images *out);
+/* A column of differences, and back. */
+int64_t *wire_differences_put(struct sl_arena *arena, const int64_t *from, size_t count);
+int64_t *wire_differences_get(struct wire_decoder *d, const int64_t *in, size_t count);
 void wire_rung_put(const struct plan_rung *from, Sluice__V1__Rung *to);
 int wire_rung_get(struct wire_decoder *d, const Sluice__V1__Rung *in, struct plan_rung *out);
 void wire_plan_audio_put(const struct plan_audio *from, Sluice__V1__PlanAudio *to);

@@ -6,7 +6,9 @@
 
 #include "base/time.h"
 #include "media/media_check.h"
+#include "media/media_picture.h"
 #include "package/manifest_read.h"
+#include "package/webvtt_read.h"
 #include "wire/wire_codec.h"
 #include "worker/jobs.h"
 
@@ -112,6 +114,15 @@ static int playlists_name(struct published_set *set, struct lease_token package,
         if (code != SL_OK)
             return code;
     }
+    for (int32_t i = 0; i < set->text_count; i++) {
+        struct published_text *track = &set->texts[i];
+        char name[JOB_NAME_BYTES];
+        int code = job_text_playlist_name(track, name, why);
+        if (code == SL_OK && run_output_key(name, package, track->playlist_key) != SL_OK)
+            code = sl_fail(why, SL_ELIMIT, "the name of track %s is too long", track->name);
+        if (code != SL_OK)
+            return code;
+    }
     return SL_OK;
 }
 
@@ -134,7 +145,93 @@ static int manifests_judge(struct worker_run *run, const struct published_set *s
             code = manifest_hls_check(set, i, set->renditions[i].playlist_key,
                                       (const char *)text.data, text.length, why);
     }
+    for (int32_t i = 0; code == SL_OK && i < set->text_count; i++) {
+        sl_buf_reset(&text);
+        code = run_input_whole(run, PLAYLIST_INPUT + set->rendition_count + i, &text, why);
+        if (code == SL_OK)
+            code = manifest_text_check(set, i, set->texts[i].playlist_key, (const char *)text.data,
+                                       text.length, why);
+    }
     sl_buf_fini(&text);
+    return code;
+}
+
+/* Cues lie within the video, and segments hold no cue that is seen elsewhere only. */
+static int texts_judge(struct worker_run *run, const struct published_set *set, int32_t input,
+                       struct sl_failure *why)
+{
+    struct sl_buf text = {0};
+    int64_t most_ms = sl_muldiv_i64(set->duration_ticks, 1000, set->timescale) + 1;
+    int code = SL_OK;
+    for (int32_t i = 0; code == SL_OK && i < set->text_count; i++) {
+        const struct published_text *track = &set->texts[i];
+        struct sl_failure found = {0};
+        int64_t cues = 0;
+        sl_buf_reset(&text);
+        code = run_input_whole(run, input + i, &text, why);
+        if (code == SL_OK && (code = webvtt_read((const char *)text.data, text.length, most_ms,
+                                                 NULL, NULL, &cues, &found)) != SL_OK)
+            sl_fail(why, code, "%s: %.150s", track->whole_key, found.message);
+        if (code == SL_OK && cues != track->cue_count)
+            code = sl_fail(why, SL_EVERIFY, "%s has %" PRId64 " cues, its segments %" PRId64,
+                           track->whole_key, cues, track->cue_count);
+    }
+    sl_buf_fini(&text);
+    return code;
+}
+
+/* A place on the map: "images/sheet-000.t9.jpg#xywh=0,0,160,90", of a sheet that there is. */
+static int place_judge(void *arg, const struct webvtt_cue *cue, struct sl_failure *why)
+{
+    const struct published_images *images = arg;
+    const char *mark = memchr(cue->text, '#', cue->text_bytes);
+    size_t length = mark ? (size_t)(mark - cue->text) : cue->text_bytes;
+    for (int32_t i = 0; mark && i < images->sheet_count; i++)
+        if (strlen(images->sheets[i].key) == length &&
+            memcmp(images->sheets[i].key, cue->text, length) == 0)
+            return SL_OK;
+    return sl_fail(why, SL_EVERIFY, "the map of thumbnails names %.*s, which is no sheet",
+                   length < 80 ? (int)length : 80, cue->text);
+}
+
+static int picture_judge(struct worker_run *run, const struct published_image *image, int32_t input,
+                         struct sl_failure *why)
+{
+    struct sl_buf bytes = {0};
+    struct sl_failure found = {0};
+    int32_t width = 0, height = 0;
+    int code = run_input_whole(run, input, &bytes, why);
+    if (code == SL_OK && (int64_t)bytes.length != image->bytes)
+        code = sl_fail(why, SL_EVERIFY, "%s has %zu bytes, its report said %" PRId64, image->key,
+                       bytes.length, image->bytes);
+    if (code == SL_OK &&
+        (code = media_picture_check(bytes.data, bytes.length, &width, &height, &found)) != SL_OK)
+        sl_fail(why, code, "%s: %.150s", image->key, found.message);
+    sl_buf_fini(&bytes);
+    return code;
+}
+
+static int images_judge(struct worker_run *run, const struct published_set *set, int32_t *input,
+                        struct sl_failure *why)
+{
+    const struct published_images *images = &set->images;
+    int code = SL_OK;
+    if (images->poster.key[0])
+        code = picture_judge(run, &images->poster, (*input)++, why);
+    if (code == SL_OK && images->thumbnails.key[0]) {
+        struct sl_buf text = {0};
+        int64_t places = 0;
+        code = run_input_whole(run, (*input)++, &text, why);
+        if (code == SL_OK)
+            code = webvtt_read((const char *)text.data, text.length,
+                               sl_muldiv_i64(set->duration_ticks, 1000, set->timescale) + 1,
+                               place_judge, (void *)images, &places, why);
+        sl_buf_fini(&text);
+    }
+    if (code == SL_OK && images->preview.key[0])
+        code = picture_judge(run, &images->preview, (*input)++, why);
+    if (code == SL_OK && images->sheet_count > 0)
+        code = picture_judge(run, &images->sheets[0], (*input)++, why);
     return code;
 }
 
@@ -199,6 +296,12 @@ int job_verify(struct worker_run *run, struct sl_failure *why)
         code = playlists_name(&set, job->package_token, why);
     if (code == SL_OK)
         code = manifests_judge(run, &set, why);
+    int32_t input = PLAYLIST_INPUT + set.rendition_count + set.text_count;
+    if (code == SL_OK)
+        code = texts_judge(run, &set, input, why);
+    input += set.text_count;
+    if (code == SL_OK)
+        code = images_judge(run, &set, &input, why);
     for (int32_t i = 0; code == SL_OK && i < job->sample_count; i++) {
         code = sample_judge(run, &set, &job->samples[i], &report->frames_decoded, why);
         run_progress(run, i + 1, job->sample_count);

@@ -149,6 +149,10 @@ static int job_do(struct worker_run *run, struct sl_failure *why)
         return job_transcode(run, why);
     case STEP_AUDIO:
         return job_audio(run, why);
+    case STEP_SUBTITLES:
+        return job_text(run, why);
+    case STEP_IMAGES:
+        return job_images(run, why);
     case STEP_PACKAGE:
         return job_package(run, why);
     case STEP_VERIFY:

@@ -224,6 +224,7 @@ static const char *media_type(const char *key)
         {".mp4", "video/mp4"},
         {".vtt", "text/vtt; charset=utf-8"},
         {".jpg", "image/jpeg"},
+        {".webp", "image/webp"},
     };
     size_t length = strlen(key);
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {

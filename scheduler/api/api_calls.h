@@ -44,6 +44,7 @@ enum api_call_kind {
     API_CALL_REDRIVE,
     API_CALL_DROP,
     API_CALL_METRICS,
+    API_CALL_SIDECAR, /* puts or removes a subtitle file */
     API_CALL_KIND_COUNT
 };
 
@@ -53,6 +54,17 @@ enum api_progress {
     API_COMPLETED,
     API_FAILED,
     API_SKIPPED,
+};
+
+#define API_SIDECAR_BYTES_MAX (4 * 1024 * 1024)
+#define API_SIDECARS_MAX      12
+
+/* A subtitle file that comes with a video. */
+struct api_sidecar {
+    const char *language;
+    const char *path; /* that the daemon reads; NULL: the bytes are here */
+    const void *bytes;
+    size_t length;
 };
 
 struct api_submit {
@@ -77,6 +89,22 @@ struct api_rendition {
     int32_t bitrate_kbps;
     const char **devices;
     int32_t device_count;
+};
+
+/* A published subtitle track. */
+struct api_text_track {
+    const char *language; /* as the source says; may be empty, as the title */
+    const char *title;
+    const char *key; /* of the whole track, relative to the version's folder */
+    int64_t cues;
+    bool is_default;
+    bool forced;
+};
+
+struct api_chapter {
+    double start_seconds;
+    double end_seconds;
+    const char *title;
 };
 
 struct api_source {
@@ -108,6 +136,12 @@ struct api_video {
     int32_t rendition_count;
     const char *published_key; /* of the version that plays, or NULL */
     const char *live_key;      /* of the one that plays while it is made, or NULL */
+    /* of that version */
+    struct api_text_track *texts;
+    int32_t text_count;
+    struct api_chapter *chapters;
+    int32_t chapter_count;
+    bool has_poster, has_thumbnails, has_preview;
     struct sl_failure failure;
     enum step failure_step;
 };
@@ -178,6 +212,10 @@ struct api_call {
     int64_t deadline_ns; /* drain; 0: none */
     bool with_original;  /* delete */
     struct api_submit submit;
+    struct api_sidecar *sidecars; /* of a submit, or the one that is put */
+    int32_t sidecar_count;
+    bool sidecar_remove;
+    bool sidecar_created;         /* out */
     struct api_percent *percents; /* in and out */
     int32_t percent_count;
     /* out */

@@ -201,6 +201,8 @@ extern const struct api_stream api_object_stream;
 
 void api_videos_submit(struct api_request *request);
 void api_videos_list(struct api_request *request);
+void api_sidecar_put(struct api_request *request);
+void api_sidecar_delete(struct api_request *request);
 void api_video_status(struct api_request *request);
 void api_video_delete(struct api_request *request);
 void api_video_retry(struct api_request *request);

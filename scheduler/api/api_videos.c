@@ -94,6 +94,60 @@ static json_t *manifests_json(struct api_request *request, const struct api_vide
                      json_sprintf("%s/media/%.*s/master.m3u8", base, length, folder), "dash", dash);
 }
 
+/* Where the version that plays has this file; NULL without one. */
+static json_t *media_json(struct api_request *request, const struct api_video *video,
+                          const char *name)
+{
+    const char *below = "published/";
+    if (!video->published_key || strncmp(video->published_key, below, strlen(below)) != 0)
+        return json_null();
+    char base[300];
+    base_url(request, base, sizeof base);
+    const char *folder = video->published_key + strlen(below);
+    int length = (int)strlen(folder);
+    while (length > 0 && folder[length - 1] == '/')
+        length--;
+    return json_sprintf("%s/media/%.*s/%s", base, length, folder, name);
+}
+
+/* What the version that plays has beside its renditions. */
+static void extras_json(struct api_request *request, const struct api_video *video, json_t *value)
+{
+    json_t *texts = json_array(), *chapters = json_array(), *images = json_object();
+    for (int32_t i = 0; i < video->text_count; i++) {
+        const struct api_text_track *text = &video->texts[i];
+        json_array_append_new(
+            texts, json_pack("{s:o,s:o,s:b,s:b,s:I,s:o}", "language",
+                             api_text(text->language[0] ? text->language : NULL), "title",
+                             api_text(text->title[0] ? text->title : NULL), "default",
+                             (int)text->is_default, "forced", (int)text->forced, "cues",
+                             (json_int_t)text->cues, "url", media_json(request, video, text->key)));
+    }
+    for (int32_t i = 0; i < video->chapter_count; i++) {
+        const struct api_chapter *chapter = &video->chapters[i];
+        json_array_append_new(chapters,
+                              json_pack("{s:f,s:f,s:o}", "start_seconds", chapter->start_seconds,
+                                        "end_seconds", chapter->end_seconds, "title",
+                                        api_text(chapter->title)));
+    }
+    const struct {
+        const char *member;
+        const char *file;
+        bool there;
+    } files[] = {
+        {"poster", "poster.jpg", video->has_poster},
+        {"thumbnails", "thumbnails.vtt", video->has_thumbnails},
+        {"preview", "preview.webp", video->has_preview},
+    };
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
+        json_object_set_new(images, files[i].member,
+                            files[i].there ? media_json(request, video, files[i].file)
+                                           : json_null());
+    json_object_set_new(value, "subtitles", texts);
+    json_object_set_new(value, "images", images);
+    json_object_set_new(value, "chapters", chapters);
+}
+
 static json_t *video_error_json(const struct api_video *video)
 {
     json_t *value = api_failure_json(&video->failure);
@@ -123,6 +177,7 @@ json_t *api_video_json(struct api_request *request, const struct api_video *vide
     json_object_set_new(value, "source", source_json(video));
     json_object_set_new(value, "renditions", renditions);
     json_object_set_new(value, "manifests", manifests_json(request, video));
+    extras_json(request, video, value);
     json_object_set_new(value, "error", video_error_json(video));
     return value;
 }
@@ -156,10 +211,52 @@ static bool member_text(struct api_request *request, json_t *body, const char *n
     return true;
 }
 
+/* "subtitles": [{"language", "path"}]; false after having replied. */
+static bool sidecars_read(struct api_request *request, json_t *body, struct api_call *call)
+{
+    static const char *const known[] = {"language", "path", NULL};
+    json_t *list = json_object_get(body, "subtitles"), *item;
+    if (!list || json_is_null(list))
+        return true;
+    size_t count = json_array_size(list), i;
+    if (!json_is_array(list) || count > API_SIDECARS_MAX || !call->submit.path) {
+        api_reply_error(
+            request, MHD_HTTP_BAD_REQUEST, "invalid", NULL,
+            "\"subtitles\" is a list of at most %d {\"language\", \"path\"} beside a "
+            "\"path\"; upload others with PUT /api/v1/videos/{video}/subtitles/{language}",
+            API_SIDECARS_MAX);
+        return false;
+    }
+    call->sidecars = sl_arena_array(&call->arena, count, sizeof *call->sidecars);
+    if (!call->sidecars)
+        return false;
+    json_array_foreach(list, i, item)
+    {
+        struct api_sidecar *sidecar = &call->sidecars[call->sidecar_count++];
+        if (!json_is_object(item)) {
+            api_reply_error(request, MHD_HTTP_BAD_REQUEST, "invalid", NULL,
+                            "each of \"subtitles\" is {\"language\", \"path\"}");
+            return false;
+        }
+        if (!api_members_known(request, item, known) ||
+            !member_text(request, item, "language", STORE_TEXT_BYTES, &call->arena,
+                         &sidecar->language) ||
+            !member_text(request, item, "path", STORE_PATH_BYTES * 4, &call->arena, &sidecar->path))
+            return false;
+        if (!sidecar->language || !sidecar->path) {
+            api_reply_error(request, MHD_HTTP_BAD_REQUEST, "invalid", NULL,
+                            "each of \"subtitles\" needs \"language\" and \"path\"");
+            return false;
+        }
+    }
+    return true;
+}
+
 void api_videos_submit(struct api_request *request)
 {
-    static const char *const known[] = {"path",     "name",     "policy",      "policy_text",
-                                        "priority", "provider", "external_id", NULL};
+    static const char *const known[] = {"path",        "name",      "policy",
+                                        "policy_text", "priority",  "provider",
+                                        "external_id", "subtitles", NULL};
     json_t *body = api_body_json(request);
     if (!body)
         return;
@@ -177,6 +274,8 @@ void api_videos_submit(struct api_request *request)
         !member_text(request, body, "priority", 16, arena, &priority) ||
         !member_text(request, body, "provider", STORE_TEXT_BYTES, arena, &submit->provider) ||
         !member_text(request, body, "external_id", STORE_TEXT_BYTES, arena, &submit->external_id))
+        goto done;
+    if (!sidecars_read(request, body, call))
         goto done;
     submit->priority = PRIORITY_NORMAL;
     if (priority && priority_from_word(priority, &submit->priority) != SL_OK) {
@@ -527,6 +626,43 @@ void api_video_cancel(struct api_request *request)
     if (call)
         call->video = video;
     video_act(request, call);
+}
+
+static void sidecar_act(struct api_request *request, bool remove)
+{
+    struct video_id video;
+    char id[VIDEO_ID_TEXT_BYTES];
+    if (!api_param_video(request, 0, &video))
+        return;
+    struct api_call *call = api_call_new(API_CALL_SIDECAR);
+    struct api_sidecar *sidecar = call ? sl_arena_alloc(&call->arena, sizeof *sidecar) : NULL;
+    if (sidecar) {
+        sidecar->language = sl_arena_strdup(&call->arena, request->params[1]);
+        sidecar->bytes = request->body.length ? sl_arena_memdup(&call->arena, request->body.data,
+                                                                request->body.length)
+                                              : "";
+        sidecar->length = sidecar->bytes ? request->body.length : 0;
+        call->video = video;
+        call->sidecars = sidecar;
+        call->sidecar_count = sidecar->language ? 1 : 0;
+        call->sidecar_remove = remove;
+    }
+    if (!api_ask(request, &call))
+        return;
+    api_reply_json(request, call->sidecar_created ? MHD_HTTP_CREATED : MHD_HTTP_OK,
+                   json_pack("{s:s,s:s,s:b}", "video_id", video_id_format(video, id), "language",
+                             call->sidecars[0].language, "created", (int)call->sidecar_created));
+    api_call_free(&call);
+}
+
+void api_sidecar_put(struct api_request *request)
+{
+    sidecar_act(request, false);
+}
+
+void api_sidecar_delete(struct api_request *request)
+{
+    sidecar_act(request, true);
 }
 
 void api_video_retry(struct api_request *request)

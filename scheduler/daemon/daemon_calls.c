@@ -71,6 +71,8 @@ static int submit_prepare(struct daemon *d, struct daemon_call *call)
     int code = daemon_policy_load(d, call->api, &call->policy, &call->policy_text);
     if (code == SL_OK && submit->path)
         code = daemon_source_check(d, submit->path, &call->api->failure);
+    if (code == SL_OK)
+        code = daemon_sidecars_prepare(d, call->api);
     if (code == SL_OK && submit->external_id && !submit->provider)
         submit->provider = "";
     if (code == SL_OK && submit->provider && submit->provider[0] && !submit->external_id)
@@ -87,6 +89,13 @@ int daemon_api_call(void *arg, struct api_call **api, struct sl_failure *why)
     call->api = *api;
     if (call->api->kind == API_CALL_SUBMIT) {
         call->api->code = submit_prepare(d, call);
+        if (call->api->code != SL_OK) {
+            daemon_call_free(&call);
+            return SL_OK;
+        }
+    }
+    if (call->api->kind == API_CALL_SIDECAR) {
+        call->api->code = daemon_sidecars_prepare(d, call->api);
         if (call->api->code != SL_OK) {
             daemon_call_free(&call);
             return SL_OK;
@@ -189,6 +198,14 @@ static int core_add(struct daemon *d, struct daemon_video *video)
     return daemon_step(d, &event);
 }
 
+/* What came with a video that is known already: the same files again are fine. */
+static void known_sidecars_handle(struct daemon *d, struct api_call *api)
+{
+    char text[VIDEO_ID_TEXT_BYTES];
+    api->code = daemon_sidecars_take(d, video_id_format(api->video, text),
+                                     daemon_video_find(d, api->video), api);
+}
+
 static void submit_handle(struct daemon *d, struct daemon_call *call)
 {
     struct api_call *api = call->api;
@@ -203,6 +220,8 @@ static void submit_handle(struct daemon *d, struct daemon_call *call)
                 "video %s, which has this external id, is just being deleted; submit it again "
                 "in a moment",
                 same->text);
+        else
+            known_sidecars_handle(d, api);
         return;
     }
     struct video_id id = id_make(d);
@@ -212,6 +231,10 @@ static void submit_handle(struct daemon *d, struct daemon_call *call)
     if (submit->path &&
         (api->code = daemon_source_path_put(d, text, submit->path, &api->failure)) != SL_OK)
         return;
+    if ((api->code = daemon_sidecars_take(d, text, NULL, api)) != SL_OK) {
+        daemon_source_path_drop(d, text);
+        return;
+    }
     struct daemon_video *video = daemon_video_new(d, id);
     if (!video)
         abort();
@@ -376,6 +399,16 @@ static void retry_handle(struct daemon *d, struct api_call *call)
     video->waiting = (struct sl_failure){0};
     daemon_video_dirty(d, video);
     daemon_video_touch(d, video);
+}
+
+static void sidecar_handle(struct daemon *d, struct api_call *call)
+{
+    const struct daemon_video *video = daemon_video_find(d, call->video);
+    char text[VIDEO_ID_TEXT_BYTES];
+    if (!video && stored_status(d, call->video) == VIDEO_STATUS_COUNT)
+        no_video(call);
+    else
+        call->code = daemon_sidecars_take(d, video_id_format(call->video, text), video, call);
 }
 
 static void delete_handle(struct daemon *d, struct daemon_call *call)
@@ -563,6 +596,9 @@ void daemon_call_handle(struct daemon *d, struct daemon_call *call)
             break;
         case API_CALL_RETRY:
             retry_handle(d, call->api);
+            break;
+        case API_CALL_SIDECAR:
+            sidecar_handle(d, call->api);
             break;
         case API_CALL_DELETE:
             delete_handle(d, call);

@@ -42,16 +42,28 @@ static int verify_fill(const struct daemon_video *video, struct sync_grant *gran
         code = input_add(grant, package->master, package->master_bytes);
     if (code == SL_OK)
         code = input_add(grant, package->mpd, package->mpd_bytes);
-    for (int32_t r = 0; r < set->rendition_count && code == SL_OK; r++) {
+    for (int32_t r = 0; r < set->playlist_count && code == SL_OK; r++) {
         const struct sync_input *playlist = playlist_of(package, prefix, set->folders[r]);
         code = playlist ? input_add(grant, playlist->key, playlist->bytes) : SL_EMISMATCH;
     }
+    for (int32_t i = 0; i < set->extra_input_count && code == SL_OK; i++)
+        code = input_add(grant, set->extra_inputs[i].key, set->extra_inputs[i].bytes);
     for (int32_t i = 0; i < set->sample_input_count && code == SL_OK; i++)
         code = input_add(grant, set->sample_inputs[i].key, set->sample_inputs[i].bytes);
     job->verify.package_token.v = objects_key_token(package->master);
     job->verify.samples = set->samples;
     job->verify.sample_count = set->sample_count;
     return code;
+}
+
+static int text_input_add(const struct daemon_video *video, const struct plan_text *text,
+                          struct sync_grant *grant)
+{
+    char key[DAEMON_KEY_BYTES];
+    if (text->stream_index >= 0)
+        return input_add(grant, video->original_key, video->original_bytes);
+    daemon_sidecar_key(video->text, text->language, key);
+    return input_add(grant, key, text->sidecar_bytes);
 }
 
 static int job_fill(const struct daemon_video *video, const struct sched_grant_view *view,
@@ -71,6 +83,16 @@ static int job_fill(const struct daemon_video *video, const struct sched_grant_v
         if (!video->plan)
             return SL_EBUSY;
         code = plan_audio_job(video->plan, view->piece, arena, job);
+        return code ? code : input_add(grant, video->original_key, video->original_bytes);
+    case STEP_SUBTITLES:
+        if (!video->plan)
+            return SL_EBUSY;
+        code = plan_text_job(video->plan, view->piece, arena, job);
+        return code ? code : text_input_add(video, &job->text.text, grant);
+    case STEP_IMAGES:
+        if (!video->plan)
+            return SL_EBUSY;
+        code = plan_images_job(video->plan, job);
         return code ? code : input_add(grant, video->original_key, video->original_bytes);
     case STEP_PACKAGE:
         if (!video->set)

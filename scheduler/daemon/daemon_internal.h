@@ -78,8 +78,11 @@ struct daemon_set {
     struct sl_arena arena;
     char key[DAEMON_KEY_BYTES]; /* of the published set's object */
     int64_t bytes;
-    int32_t rendition_count;
-    char (*folders)[JOB_NAME_BYTES]; /* "h264/720p", one per rendition */
+    int32_t playlist_count;          /* renditions, then subtitle tracks */
+    char (*folders)[JOB_NAME_BYTES]; /* "h264/720p", one per playlist */
+    struct sync_input *extra_inputs; /* whole tracks and pictures, in verify's order */
+    int32_t extra_input_count;
+    struct published_images images;
     struct job_sample *samples;
     int32_t sample_count;
     struct sync_input *sample_inputs; /* the job's inputs behind the playlists */
@@ -95,8 +98,17 @@ struct daemon_package {
     int64_t master_bytes;
     char mpd[DAEMON_KEY_BYTES]; /* empty: none */
     int64_t mpd_bytes;
-    struct sync_input *playlists; /* as reported; matched to renditions by folder */
+    char chapters[DAEMON_KEY_BYTES]; /* empty: none */
+    struct sync_input *playlists;    /* as reported; matched to renditions by folder */
     int32_t playlist_count;
+};
+
+/* What lies at a version's root under a name that does not change. */
+#define DAEMON_STABLE_MAX 6
+
+struct daemon_stable {
+    const char *name;           /* "master.m3u8" */
+    char key[DAEMON_KEY_BYTES]; /* whole, with a lease's token in it */
 };
 
 struct daemon_work;
@@ -135,6 +147,8 @@ struct daemon_video {
     int32_t piece_count;
     int32_t inserted;                 /* transcode pieces looked at so far */
     bool audio_tasks[PLAN_AUDIO_MAX]; /* audio pieces that have their task */
+    uint32_t text_tasks;              /* bit per subtitle track that has its task */
+    bool images_task;
     struct daemon_set *set;
     struct daemon_package *package;
     struct daemon_live *live;
@@ -175,9 +189,10 @@ struct daemon_work {
     bool with_original;
     bool is_void; /* its result is not wanted any more; the shell's thread only */
     int32_t version;
-    int32_t old_version;                 /* that goes when this one is published; 0: none */
-    char manifests[2][DAEMON_KEY_BYTES]; /* WORK_CLEAN: they have their stable names now */
-    uint64_t *tokens;                    /* committed, ascending */
+    int32_t old_version; /* that goes when this one is published; 0: none */
+    char manifests[DAEMON_STABLE_MAX]
+                  [DAEMON_KEY_BYTES]; /* WORK_CLEAN: they have stable names now */
+    uint64_t *tokens;                 /* committed, ascending */
     size_t token_count;
     /* out */
     int code;
@@ -538,6 +553,18 @@ char *daemon_source_path_get(struct daemon *d, const char *video);
 /* With what of the copy or upload is there. */
 void daemon_source_path_drop(struct daemon *d, const char *video);
 
+/* ---- daemon_sidecar.c: uploaded subtitle files ---- */
+
+void daemon_sidecar_key(const char *video, const char *language, char key[DAEMON_KEY_BYTES]);
+/* Any thread: reads those given by path and judges all as far as bytes alone tell. */
+int daemon_sidecars_prepare(struct daemon *d, struct api_call *call);
+/* The shell's thread: stores or removes them. video NULL: it is not live. */
+int daemon_sidecars_take(struct daemon *d, const char *text, const struct daemon_video *video,
+                         struct api_call *call);
+/* A work thread: those that are there become tracks of the plan. */
+int daemon_sidecars_plan(struct daemon *d, const char *video, const struct policy *policy,
+                         struct plan *plan, struct sl_failure *why);
+
 /* ---- daemon_work.c, daemon_steps.c ---- */
 
 int daemon_workers_start(struct daemon *d);
@@ -548,6 +575,9 @@ void daemon_work_post(struct daemon *d, struct daemon_work *work);
 /* On a work thread, or while restoring: `reader` is a store handle of the caller. */
 void daemon_work_run(struct daemon *d, struct daemon_work *work, struct store *reader);
 void daemon_set_free(struct daemon_set **set);
+/* What the finished version has of them; returns how many. */
+int daemon_stable_list(const struct daemon_video *video,
+                       struct daemon_stable list[DAEMON_STABLE_MAX]);
 
 /* ---- daemon_restore.c ---- */
 

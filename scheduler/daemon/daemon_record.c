@@ -127,6 +127,8 @@ void daemon_video_plan_drop(struct daemon_video *video)
     video->piece_count = 0;
     video->inserted = 0;
     memset(video->audio_tasks, 0, sizeof video->audio_tasks);
+    video->text_tasks = 0;
+    video->images_task = false;
     video->work_mpix_done = 0;
     video->transcode_begun_unix_ns = 0;
 }

@@ -95,7 +95,7 @@ static int32_t playlist_find(const struct report *report, const char *folder)
     int32_t found = -1;
     for (int32_t i = 0; i < report->output_count; i++) {
         if (i == report->package.master_output || i == report->package.mpd_output ||
-            !folder_is(report->outputs[i].key, folder))
+            i == report->package.chapters_output || !folder_is(report->outputs[i].key, folder))
             continue;
         if (found >= 0)
             return -1;
@@ -113,7 +113,10 @@ static int package_check(const struct daemon_video *video, const struct report *
     if (package->mpd_output >= 0 && !output_is(report, package->mpd_output))
         return sl_fail(why, SL_EMISMATCH, "package reported an MPD that is not among its outputs");
     const struct daemon_set *set = video->set;
-    for (int32_t r = 0; set && r < set->rendition_count; r++)
+    if (package->chapters_output >= 0 && !output_is(report, package->chapters_output))
+        return sl_fail(why, SL_EMISMATCH,
+                       "package reported chapters that are not among its outputs");
+    for (int32_t r = 0; set && r < set->playlist_count; r++)
         if (playlist_find(report, set->folders[r]) < 0)
             return sl_fail(why, SL_EMISMATCH, "package reported no single playlist in %s",
                            set->folders[r]);
@@ -157,12 +160,18 @@ void daemon_report_check(struct daemon *d, const struct sched_task_row *task, ui
         break;
     case STEP_TRANSCODE:
     case STEP_AUDIO:
+    case STEP_SUBTITLES:
+    case STEP_IMAGES:
         if (!video->plan)
             sl_fail(failure, SL_EBUSY, "the plan is being read");
         else if (task->step == STEP_TRANSCODE)
             plan_check_transcode(video->plan, task->piece, report, NULL, failure);
-        else
+        else if (task->step == STEP_AUDIO)
             plan_check_audio(video->plan, task->piece, report, failure);
+        else if (task->step == STEP_SUBTITLES)
+            plan_check_text(video->plan, task->piece, report, failure);
+        else
+            plan_check_images(video->plan, report, failure);
         break;
     case STEP_PACKAGE:
         package_check(video, report, failure);
@@ -171,8 +180,6 @@ void daemon_report_check(struct daemon *d, const struct sched_task_row *task, ui
         verify_check(video, report, failure);
         break;
     case STEP_PLAN:
-    case STEP_SUBTITLES:
-    case STEP_IMAGES:
     case STEP_COUNT:
         break;
     }
@@ -284,6 +291,8 @@ int daemon_package_keep(struct daemon_video *video, const struct report *report)
         } else if (i == report->package.mpd_output) {
             key_join(prefix, output->key, package->mpd);
             package->mpd_bytes = output->bytes;
+        } else if (i == report->package.chapters_output) {
+            key_join(prefix, output->key, package->chapters);
         } else {
             struct sync_input *playlist = &package->playlists[package->playlist_count++];
             key_join(prefix, output->key, playlist->key);

@@ -47,6 +47,9 @@ static void task_note(struct daemon_video *video, const struct store_task *task)
 {
     if (task->step == STEP_AUDIO && task->piece >= 0 && task->piece < PLAN_AUDIO_MAX)
         video->audio_tasks[task->piece] = true;
+    if (task->step == STEP_SUBTITLES && task->piece >= 0 && task->piece < PLAN_TEXTS_MAX)
+        video->text_tasks |= UINT32_C(1) << task->piece;
+    video->images_task |= task->step == STEP_IMAGES;
     if (task->step != STEP_TRANSCODE || task->piece < 0 || task->piece >= video->piece_count)
         return;
     struct daemon_piece *piece = &video->pieces[task->piece];
@@ -248,14 +251,18 @@ static int published_version(void *arg, const struct store_video *row)
     return 0;
 }
 
-/* The manifests under the names of the lease that wrote them; their stable copies stay. */
+/* Manifests and pictures under the names of the leases that wrote them; their stable copies stay. */
 static int manifest_look(void *arg, const char *key, int64_t bytes)
 {
     (void)bytes;
     struct daemon *d = arg;
     const char *name = strrchr(key, '/') + 1;
-    bool manifest = strncmp(name, "master.t", 8) == 0 || strncmp(name, "manifest.t", 10) == 0;
-    return manifest ? objects_delete(d->objects, NULL, key, NULL) : 0;
+    static const char *const stems[] = {"master.t",     "manifest.t", "chapters.t",
+                                        "thumbnails.t", "poster.t",   "preview.t"};
+    for (size_t i = 0; i < sizeof stems / sizeof stems[0]; i++)
+        if (strncmp(name, stems[i], strlen(stems[i])) == 0)
+            return objects_delete(d->objects, NULL, key, NULL);
+    return 0;
 }
 
 static void leftover_clear(struct daemon *d, const struct leftover *left)

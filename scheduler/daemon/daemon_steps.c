@@ -59,12 +59,15 @@ static int plan_make(struct daemon *d, struct daemon_work *work)
             ? object_read(d, video->index_key, &bytes, &work->failure)
             : sl_fail(&work->failure, SL_EINTERNAL, "the probe left no index; retry from probe");
     if (code == SL_OK)
-        code = wire_info_decode(video->info, video->info_bytes, &info, &work->failure);
+        code = wire_info_decode(video->info, video->info_bytes, &arena, &info, &work->failure);
     if (code == SL_OK)
         code = wire_index_decode(bytes.data, bytes.length, &arena, &index, &work->failure);
     if (code == SL_OK)
         code = plan_build(&info, &index, &video->policy->policy, &work->arena, work->plan,
                           &work->failure);
+    if (code == SL_OK)
+        code = daemon_sidecars_plan(d, video->text, &video->policy->policy, work->plan,
+                                    &work->failure);
     sl_arena_fini(&arena);
     sl_buf_reset(&bytes);
     if (code == SL_OK)
@@ -94,6 +97,8 @@ struct reports {
     const struct plan *plan;
     const struct report **transcode;
     const struct report **audio;
+    const struct report **texts;
+    const struct report *images;
     struct sl_failure *why;
 };
 
@@ -108,6 +113,10 @@ static int report_take(void *arg, struct task_id task, enum step step, int32_t p
         to = &all->transcode[piece];
     else if (step == STEP_AUDIO && piece >= 0 && piece < all->plan->audio_count)
         to = &all->audio[piece];
+    else if (step == STEP_SUBTITLES && piece >= 0 && piece < all->plan->text_count)
+        to = &all->texts[piece];
+    else if (step == STEP_IMAGES)
+        to = &all->images;
     if (!to)
         return 0;
     struct report *report = sl_arena_alloc(&all->arena, sizeof *report);
@@ -119,12 +128,15 @@ static int report_take(void *arg, struct task_id task, enum step step, int32_t p
 
 static int folders_fill(struct daemon_set *set, const struct published_set *published)
 {
-    set->rendition_count = published->rendition_count;
-    set->folders = sl_arena_array(&set->arena, (size_t)set->rendition_count, sizeof *set->folders);
+    int32_t renditions = published->rendition_count;
+    set->playlist_count = renditions + published->text_count;
+    set->folders = sl_arena_array(&set->arena, (size_t)set->playlist_count, sizeof *set->folders);
     if (!set->folders)
         return SL_ENOMEM;
-    for (int32_t r = 0; r < set->rendition_count; r++) {
-        snprintf(set->folders[r], sizeof set->folders[r], "%s", published->renditions[r].init_key);
+    for (int32_t r = 0; r < set->playlist_count; r++) {
+        snprintf(set->folders[r], sizeof set->folders[r], "%s",
+                 r < renditions ? published->renditions[r].init_key
+                                : published->texts[r - renditions].whole_key);
         char *slash = strrchr(set->folders[r], '/');
         if (slash)
             *slash = '\0';
@@ -146,14 +158,44 @@ static int32_t sample_input(struct daemon_set *set, const char *prefix, const ch
     return set->sample_input_count++;
 }
 
-/* Inputs of verify: the set, master, MPD, a playlist per rendition, then these. */
+static void extra_add(struct daemon_set *set, const char *prefix, const char *key, int64_t bytes)
+{
+    struct sync_input *input = &set->extra_inputs[set->extra_input_count];
+    if (!key[0])
+        return;
+    snprintf(input->key, sizeof input->key, "%s%s", prefix, key);
+    input->bytes = bytes;
+    set->extra_input_count++;
+}
+
+/* In the order of model/job_types.h, struct job_verify. */
+static int extras_fill(struct daemon_set *set, const struct published_set *published,
+                       const char *prefix)
+{
+    const struct published_images *images = &published->images;
+    set->extra_inputs =
+        sl_arena_array(&set->arena, (size_t)published->text_count + 4, sizeof *set->extra_inputs);
+    if (!set->extra_inputs)
+        return SL_ENOMEM;
+    for (int32_t t = 0; t < published->text_count; t++)
+        extra_add(set, prefix, published->texts[t].whole_key, published->texts[t].whole_bytes);
+    extra_add(set, prefix, images->poster.key, images->poster.bytes);
+    extra_add(set, prefix, images->thumbnails.key, images->thumbnails.bytes);
+    extra_add(set, prefix, images->preview.key, images->preview.bytes);
+    if (images->sheet_count > 0)
+        extra_add(set, prefix, images->sheets[0].key, images->sheets[0].bytes);
+    set->images = *images;
+    return SL_OK;
+}
+
+/* Inputs of verify: the set, master, MPD, the playlists, the extras, then these. */
 static int samples_fill(struct daemon_set *set, const struct published_set *published,
                         const char *prefix, uint64_t seed)
 {
     int code = plan_verify_samples(published, seed, &set->arena, &set->samples, &set->sample_count);
     if (code != SL_OK)
         return code;
-    int32_t first = 3 + set->rendition_count;
+    int32_t first = 3 + set->playlist_count + set->extra_input_count;
     set->sample_inputs =
         sl_arena_array(&set->arena, (size_t)set->sample_count * 2, sizeof *set->sample_inputs);
     if (!set->sample_inputs)
@@ -266,17 +308,20 @@ static int work_set(struct daemon *d, struct daemon_work *work, struct store *re
     all.transcode = sl_arena_array(
         &all.arena, (size_t)plan->chunk_count * (size_t)plan->codec_count, sizeof *all.transcode);
     all.audio = sl_arena_array(&all.arena, (size_t)plan->audio_count, sizeof *all.audio);
-    int code = work->set && all.transcode && all.audio ? SL_OK : SL_ENOMEM;
+    all.texts = sl_arena_array(&all.arena, (size_t)plan->text_count, sizeof *all.texts);
+    int code = work->set && all.transcode && all.audio && all.texts ? SL_OK : SL_ENOMEM;
     if (code == SL_OK)
         code = store_walk_reports(reader, video->id, report_take, &all);
     if (code == SL_OK)
-        code = plan_publish(plan, video->text, all.transcode, all.audio, &all.arena, &published,
-                            &work->failure);
+        code = plan_publish(plan, video->text, all.transcode, all.audio, all.texts, all.images,
+                            &all.arena, &published, &work->failure);
     if (code == SL_OK) {
         work->set->duration_ns =
             sl_muldiv_i64(published.duration_ticks, SL_NS_PER_S, published.timescale);
         code = folders_fill(work->set, &published);
     }
+    if (code == SL_OK)
+        code = extras_fill(work->set, &published, prefix);
     if (code == SL_OK)
         code = samples_fill(work->set, &published, prefix, (uint64_t)video->id.v);
     if (code == SL_OK)
@@ -301,12 +346,42 @@ static int object_copy(struct daemon *d, const char *from, const char *to, struc
     return code;
 }
 
+static void stable_add(struct daemon_stable *list, int *count, const char *name, const char *prefix,
+                       const char *key)
+{
+    if (!key[0])
+        return;
+    list[*count].name = name;
+    snprintf(list[*count].key, sizeof list[*count].key, "%s%s", prefix, key);
+    (*count)++;
+}
+
+int daemon_stable_list(const struct daemon_video *video,
+                       struct daemon_stable list[DAEMON_STABLE_MAX])
+{
+    char prefix[DAEMON_KEY_BYTES];
+    int count = 0;
+    daemon_video_prefix(video, prefix);
+    if (video->package) {
+        stable_add(list, &count, "master.m3u8", "", video->package->master);
+        stable_add(list, &count, "manifest.mpd", "", video->package->mpd);
+        stable_add(list, &count, "chapters.vtt", "", video->package->chapters);
+    }
+    if (video->set) {
+        const struct published_images *images = &video->set->images;
+        stable_add(list, &count, "poster.jpg", prefix, images->poster.key);
+        stable_add(list, &count, "thumbnails.vtt", prefix, images->thumbnails.key);
+        stable_add(list, &count, "preview.webp", prefix, images->preview.key);
+    }
+    return count;
+}
+
 struct sweep {
     struct daemon *daemon;
     const struct daemon_work *work;
-    const char *master;
-    const char *mpd;
     struct sl_failure *why;
+    char stable[DAEMON_STABLE_MAX][DAEMON_KEY_BYTES];
+    int stable_count;
     int64_t count;
     char named[DAEMON_KEY_BYTES]; /* the last alias, whose folder is to be synced */
 };
@@ -355,9 +430,11 @@ static int orphan_sweep(void *arg, const char *key, int64_t bytes)
     (void)bytes;
     struct sweep *sweep = arg;
     const char *name = strrchr(key, '/');
-    if (strcmp(key, sweep->master) == 0 || strcmp(key, sweep->mpd) == 0 ||
-        (name && strcmp(name, "/playlist.m3u8") == 0))
+    if (name && strcmp(name, "/playlist.m3u8") == 0)
         return 0;
+    for (int i = 0; i < sweep->stable_count; i++)
+        if (strcmp(key, sweep->stable[i]) == 0)
+            return 0;
     if (is_committed(sweep->work, objects_key_token(key)))
         return segment_alias(sweep, key);
     sweep->count++;
@@ -366,21 +443,21 @@ static int orphan_sweep(void *arg, const char *key, int64_t bytes)
 
 static int work_finish(struct daemon *d, struct daemon_work *work)
 {
-    const struct daemon_package *package = work->video->package;
-    char prefix[DAEMON_KEY_BYTES], master[DAEMON_KEY_BYTES + 16], mpd[DAEMON_KEY_BYTES + 16];
-    if (!package)
+    char prefix[DAEMON_KEY_BYTES];
+    struct daemon_stable stable[DAEMON_STABLE_MAX];
+    struct sweep sweep = {.daemon = d, .work = work, .why = &work->failure};
+    if (!work->video->package || !work->video->set)
         return sl_fail(&work->failure, SL_EINTERNAL,
                        "the package report is gone; retry from package");
     daemon_video_prefix(work->video, prefix);
-    snprintf(master, sizeof master, "%smaster.m3u8", prefix);
-    snprintf(mpd, sizeof mpd, "%smanifest.mpd", prefix);
-    int code = object_copy(d, package->master, master, &work->failure);
-    if (code == SL_OK && package->mpd[0])
-        code = object_copy(d, package->mpd, mpd, &work->failure);
+    sweep.stable_count = daemon_stable_list(work->video, stable);
+    int code = SL_OK;
+    for (int i = 0; i < sweep.stable_count && code == SL_OK; i++) {
+        snprintf(sweep.stable[i], sizeof sweep.stable[i], "%s%s", prefix, stable[i].name);
+        code = object_copy(d, stable[i].key, sweep.stable[i], &work->failure);
+    }
     if (code != SL_OK)
         return code;
-    struct sweep sweep = {
-        .daemon = d, .work = work, .master = master, .mpd = mpd, .why = &work->failure};
     code = objects_list(d->objects, prefix, orphan_sweep, &sweep, &work->failure);
     if (code == SL_OK)
         code = aliases_sync(&sweep);
@@ -420,7 +497,7 @@ static int work_clean(struct daemon *d, struct daemon_work *work)
         snprintf(prefix, sizeof prefix, "published/%s/%d/", work->text, work->old_version);
         code = objects_delete_prefix(d->objects, prefix, &work->failure);
     }
-    for (size_t i = 0; i < 2 && code == SL_OK; i++)
+    for (size_t i = 0; i < DAEMON_STABLE_MAX && code == SL_OK; i++)
         if (work->manifests[i][0])
             code = objects_delete(d->objects, NULL, work->manifests[i], &work->failure);
     /* Last: while it is there, a restart knows that this was not finished. */

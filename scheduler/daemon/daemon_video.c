@@ -7,7 +7,7 @@
  *   planned, tasks missing                          adds at most SCHED_TASKS_ADD_MAX of them per batch
  *   planned, tasks there                            skips what has none, STEP_DONE plan
  *   transcoded, a seam does not hold                TASK_REDO with the next preroll (daemon_report.c)
- *   transcoded, audio done, no set                  WORK_SET
+ *   transcoded, all beside it done, no set          WORK_SET
  *   set there, no package task; packaged, no verify task   adds that task
  *   verified                                        WORK_FINISH, then the catalog moves
  */
@@ -119,6 +119,16 @@ static struct sched_task_spec transcode_spec(const struct plan *plan, int32_t pi
     };
 }
 
+/* A task that runs beside the encodes. */
+static struct sched_task_spec beside_spec(enum step step, int32_t piece)
+{
+    return (struct sched_task_spec){.step = step,
+                                    .piece = piece,
+                                    .wait_mask = STEP_BIT(STEP_PLAN),
+                                    .order = PLAN_ORDER_AUDIO,
+                                    .demand = plan_step_demand(step)};
+}
+
 /* At most one event's worth. True when every task of the plan is there. */
 static bool pieces_insert(struct daemon *d, struct daemon_video *video)
 {
@@ -137,6 +147,15 @@ static bool pieces_insert(struct daemon *d, struct daemon_video *video)
                                                       .demand = plan_step_demand(STEP_AUDIO)};
             video->audio_tasks[a] = true;
         }
+    for (int32_t t = 0; t < plan->text_count; t++)
+        if (!(video->text_tasks & UINT32_C(1) << t)) {
+            specs[count++] = beside_spec(STEP_SUBTITLES, t);
+            video->text_tasks |= UINT32_C(1) << t;
+        }
+    if (plan->images.still_count > 0 && !video->images_task) {
+        specs[count++] = beside_spec(STEP_IMAGES, 0);
+        video->images_task = true;
+    }
     for (; video->inserted < video->piece_count && count < SCHED_TASKS_ADD_MAX; video->inserted++)
         if (video->pieces[video->inserted].task.v == 0)
             specs[count++] = transcode_spec(plan, video->inserted);
@@ -173,13 +192,17 @@ static void plan_insert(struct daemon *d, struct daemon_video *video)
         step_mark(d, video, SCHED_STEP_SKIP, STEP_TRANSCODE);
     if (video->plan->audio_count == 0)
         step_mark(d, video, SCHED_STEP_SKIP, STEP_AUDIO);
-    step_mark(d, video, SCHED_STEP_SKIP, STEP_SUBTITLES);
-    step_mark(d, video, SCHED_STEP_SKIP, STEP_IMAGES);
+    if (video->plan->text_count == 0)
+        step_mark(d, video, SCHED_STEP_SKIP, STEP_SUBTITLES);
+    if (video->plan->images.still_count == 0)
+        step_mark(d, video, SCHED_STEP_SKIP, STEP_IMAGES);
     step_mark(d, video, SCHED_STEP_DONE, STEP_PLAN);
     struct sl_log_about about = daemon_about(video);
-    sl_info(&about, "planned: %d chunks, %d segments, %d rungs, %d audio renditions",
+    sl_info(&about,
+            "planned: %d chunks, %d segments, %d rungs, %d audio renditions, %d subtitle tracks",
             (int)video->plan->chunk_count, (int)video->plan->segment_count,
-            (int)video->plan->rung_count, (int)video->plan->audio_count);
+            (int)video->plan->rung_count, (int)video->plan->audio_count,
+            (int)video->plan->text_count);
     if (video->plan->left_out[0])
         sl_warn(&about, "%s", video->plan->left_out);
 }
@@ -255,7 +278,8 @@ void daemon_video_advance(struct daemon *d, struct daemon_video *video)
         return;
     }
     if (!step_over(&steps[STEP_TRANSCODE]) || !daemon_seams_hold(d, video) ||
-        !step_over(&steps[STEP_AUDIO]))
+        !step_over(&steps[STEP_AUDIO]) || !step_over(&steps[STEP_SUBTITLES]) ||
+        !step_over(&steps[STEP_IMAGES]))
         return;
     if (!video->set) {
         work_begin(d, video, WORK_SET);
@@ -306,6 +330,9 @@ static int piece_note(void *arg, const struct sched_task_row *row)
     struct daemon_video *video = arg;
     if (row->step == STEP_AUDIO && row->piece >= 0 && row->piece < PLAN_AUDIO_MAX)
         video->audio_tasks[row->piece] = true;
+    if (row->step == STEP_SUBTITLES && row->piece >= 0 && row->piece < PLAN_TEXTS_MAX)
+        video->text_tasks |= UINT32_C(1) << row->piece;
+    video->images_task |= row->step == STEP_IMAGES;
     if (row->step == STEP_TRANSCODE && row->piece >= 0 && row->piece < video->piece_count) {
         video->pieces[row->piece].task = row->task;
         video->pieces[row->piece].preroll = row->preroll;
@@ -363,8 +390,10 @@ static void finish_take(struct daemon *d, struct daemon_video *video, struct dae
         memcpy(clean->text, video->text, sizeof clean->text);
         clean->version = video->version;
         clean->old_version = work->old_version;
-        memcpy(clean->manifests[0], video->package->master, DAEMON_KEY_BYTES);
-        memcpy(clean->manifests[1], video->package->mpd, DAEMON_KEY_BYTES);
+        struct daemon_stable stable[DAEMON_STABLE_MAX];
+        int count = daemon_stable_list(video, stable);
+        for (int i = 0; i < count; i++)
+            memcpy(clean->manifests[i], stable[i].key, DAEMON_KEY_BYTES);
         if (!daemon_list_push(&d->batch.works, clean))
             daemon_work_free(&clean);
     }

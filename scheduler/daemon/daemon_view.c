@@ -39,7 +39,14 @@ int daemon_result_encode(const struct published_set *set, int64_t duration_ns, i
     struct sl_buf bytes = {0};
     struct published_set sum = *set;
     sum.renditions = sl_arena_array(&arena, (size_t)set->rendition_count, sizeof *sum.renditions);
-    int code = sum.renditions ? SL_OK : SL_ENOMEM;
+    sum.texts = sl_arena_array(&arena, (size_t)set->text_count, sizeof *sum.texts);
+    sum.images.sheet_count = 0;
+    int code = sum.renditions && sum.texts ? SL_OK : SL_ENOMEM;
+    for (int32_t t = 0; t < set->text_count && code == SL_OK; t++) {
+        sum.texts[t] = set->texts[t];
+        sum.texts[t].segments = NULL;
+        sum.texts[t].segment_count = 0;
+    }
     for (int32_t r = 0; r < set->rendition_count && code == SL_OK; r++) {
         const struct published_rendition *rendition = &set->renditions[r];
         struct published_segment *all = sl_arena_alloc(&arena, sizeof *all);
@@ -109,6 +116,36 @@ static void rendition_show(const struct published_rendition *from, int64_t durat
     };
 }
 
+static int extras_show(const struct published_set *set, struct sl_arena *arena,
+                       struct api_video *out)
+{
+    out->has_poster = set->images.poster.key[0] != '\0';
+    out->has_thumbnails = set->images.thumbnails.key[0] != '\0';
+    out->has_preview = set->images.preview.key[0] != '\0';
+    out->texts = sl_arena_array(arena, (size_t)set->text_count, sizeof *out->texts);
+    out->chapters = sl_arena_array(arena, (size_t)set->chapter_count, sizeof *out->chapters);
+    if (!out->texts || !out->chapters)
+        return SL_ENOMEM;
+    for (int32_t t = 0; t < set->text_count; t++) {
+        const struct published_text *text = &set->texts[t];
+        out->texts[out->text_count++] = (struct api_text_track){
+            .language = sl_arena_strdup(arena, text->language),
+            .title = sl_arena_strdup(arena, text->title),
+            .key = sl_arena_strdup(arena, text->whole_key),
+            .cues = text->cue_count,
+            .is_default = text->is_default,
+            .forced = text->forced,
+        };
+    }
+    for (int32_t c = 0; c < set->chapter_count; c++)
+        out->chapters[out->chapter_count++] = (struct api_chapter){
+            .start_seconds = (double)set->chapters[c].start_ns / 1e9,
+            .end_seconds = (double)set->chapters[c].end_ns / 1e9,
+            .title = sl_arena_strdup(arena, set->chapters[c].title),
+        };
+    return SL_OK;
+}
+
 static int result_show(const uint8_t *bytes, size_t length, struct sl_arena *arena,
                        struct api_video *out)
 {
@@ -142,7 +179,7 @@ static int result_show(const uint8_t *bytes, size_t length, struct sl_arena *are
         left -= end ? line_length + 1 : line_length;
         line += end ? line_length + 1 : line_length;
     }
-    return SL_OK;
+    return extras_show(&set, arena, out);
 }
 
 /* ---- a row ---- */
@@ -151,7 +188,7 @@ static void source_show(const uint8_t *bytes, size_t length, struct sl_arena *ar
                         struct api_source *out)
 {
     struct media_info info;
-    if (!bytes || wire_info_decode(bytes, length, &info, NULL) != SL_OK)
+    if (!bytes || wire_info_decode(bytes, length, arena, &info, NULL) != SL_OK)
         return;
     out->known = true;
     out->duration_seconds = (double)info.duration_ns / 1e9;

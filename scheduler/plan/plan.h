@@ -22,7 +22,8 @@
 #include "model/report_types.h"
 
 /* Order of a video's tasks among themselves, smaller first: the opening chunk, then audio, then the first half of the
- * chunks as they will be watched, then the others from the longest down, so that no long one is left for the end. */
+ * chunks as they will be watched, then the others from the longest down, so that no long one is left for the end.
+ * Subtitles and images go with the audio. */
 #define PLAN_ORDER_FIRST 0
 #define PLAN_ORDER_AUDIO 1
 
@@ -39,6 +40,17 @@
 int plan_build(const struct media_info *info, const struct media_index *index,
                const struct policy *policy, struct sl_arena *arena, struct plan *out,
                struct sl_failure *why);
+
+/* An uploaded subtitle file, as it lies beside the original. */
+struct plan_sidecar {
+    char language[MEDIA_WORD_BYTES];
+    int64_t bytes;
+    uint8_t sha256[SHA256_BYTES];
+};
+
+/* Adds a track for each to a plan just built, unless the policy wants no subtitles. */
+int plan_sidecars_add(const struct plan_sidecar *sidecars, int32_t count,
+                      const struct policy *policy, struct plan *plan, struct sl_failure *why);
 
 /* Source pts to ticks of the plan's time line, rounded to nearest with halves away from zero, as
  * av_rescale_q does with (pts - origin_pts) from time_base to 1/timescale. */
@@ -61,6 +73,8 @@ struct demand plan_step_demand(enum step step);
 int plan_transcode_job(const struct plan *plan, const struct policy *policy, int32_t piece,
                        int32_t preroll, struct sl_arena *arena, struct job *out);
 int plan_audio_job(const struct plan *plan, int32_t piece, struct sl_arena *arena, struct job *out);
+int plan_text_job(const struct plan *plan, int32_t piece, struct sl_arena *arena, struct job *out);
+int plan_images_job(const struct plan *plan, struct job *out);
 
 /* How far an audio boundary may lie from the video's. */
 #define PLAN_AUDIO_BOUNDARY_NS INT64_C(50000000)
@@ -75,16 +89,22 @@ int plan_check_transcode(const struct plan *plan, int32_t piece, const struct re
 int plan_check_audio(const struct plan *plan, int32_t piece, const struct report *report,
                      struct sl_failure *why);
 
+int plan_check_text(const struct plan *plan, int32_t piece, const struct report *report,
+                    struct sl_failure *why);
+int plan_check_images(const struct plan *plan, const struct report *report, struct sl_failure *why);
+
 /* Do two neighbouring chunks of one codec meet? SL_ESEAM with the reason when not. */
 int plan_check_seam(const struct report *earlier, const struct report *later,
                     struct sl_failure *why);
 
 /* The set that manifests are written from, out of all committed reports: transcode[piece], audio[piece].
+ * texts and images may be NULL where the plan has none of them.
  * Refuses with SL_EMISMATCH when chunks of a rendition disagree on init or encoder, or a segment is missing.
  * frame_count is what the reports say, equal in all renditions. */
 int plan_publish(const struct plan *plan, const char *video, const struct report *const *transcode,
-                 const struct report *const *audio, struct sl_arena *arena,
-                 struct published_set *out, struct sl_failure *why);
+                 const struct report *const *audio, const struct report *const *texts,
+                 const struct report *images, struct sl_arena *arena, struct published_set *out,
+                 struct sl_failure *why);
 
 /* What a committed report adds to the set, for playlists that grow: the rungs of the piece's codec with the segments of
  * its chunk only (init keys are in chunk 0), one audio rendition whole. Rungs have their declared rate. The report has

@@ -183,6 +183,12 @@ int plan_build(const struct media_info *info, const struct media_index *index,
     if (rc == SL_OK)
         rc = info->has_video ? picture_plan(info, index, policy, arena, &plan, why)
                              : plan_audio_time_line(policy, arena, &plan, why);
+    if (rc == SL_OK)
+        rc = plan_texts_choose(info, policy, arena, &plan, why);
+    if (rc == SL_OK)
+        rc = plan_chapters_choose(info, arena, &plan, why);
+    if (rc == SL_OK && info->has_video)
+        rc = plan_images_choose(index, policy, arena, &plan, why);
     if (rc)
         return rc;
     int64_t longest_pts = 0;

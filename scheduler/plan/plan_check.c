@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/time.h"
+#include "model/published_types.h"
 #include "scheduler/plan/plan.h"
 #include "scheduler/plan/plan_internal.h"
 
@@ -51,7 +52,7 @@ static int report_shape_check(const struct report *report, enum step step, int32
     if (report->step != step)
         return sl_fail(why, SL_EMISMATCH, "the report is about step number %d and the task's is %s",
                        (int)report->step, step_word(step));
-    if (report->rendition_count != renditions || !report->renditions)
+    if (report->rendition_count != renditions || (renditions > 0 && !report->renditions))
         return sl_fail(why, SL_EMISMATCH, "the report has %d renditions and the plan %d",
                        (int)report->rendition_count, (int)renditions);
     if (report->output_count < 1 || report->output_count > outputs_max || !report->outputs)
@@ -291,6 +292,77 @@ int plan_check_audio(const struct plan *plan, int32_t piece, const struct report
                            what, (int)i, segments[i].start_ticks, segments[i - 1].end_ticks);
     }
     return SL_OK;
+}
+
+int plan_check_text(const struct plan *plan, int32_t piece, const struct report *report,
+                    struct sl_failure *why)
+{
+    if (piece < 0 || piece >= plan->text_count)
+        return sl_fail(why, SL_EMISMATCH, "the plan has no subtitle track %d", (int)piece);
+    const struct plan_text *text = &plan->texts[piece];
+    int rc = report_shape_check(report, STEP_SUBTITLES, 1, plan->segment_count + 1, why);
+    if (rc)
+        return rc;
+    const struct report_rendition *track = &report->renditions[0];
+    char what[FOLDER_BYTES], folder[FOLDER_BYTES];
+    snprintf(what, sizeof what, "subtitles %.31s", text->name);
+    snprintf(folder, sizeof folder, "subtitles/%.31s/", text->name);
+    struct expect expect = {what, folder, report, NULL};
+    if (!word_equal(track->name, text->name, sizeof text->name))
+        return sl_fail(why, SL_EMISMATCH, "%s are planned and %.31s reported", what, track->name);
+    if (track->timescale != plan->timescale || track->segment_count != plan->segment_count)
+        return sl_fail(why, SL_EMISMATCH, "%s: %d segments in 1/%d s; planned were %d in 1/%d s",
+                       what, (int)track->segment_count, (int)track->timescale,
+                       (int)plan->segment_count, (int)plan->timescale);
+    rc = output_check(&expect, "the whole track", track->init_output, why);
+    for (int32_t i = 0; i < plan->segment_count && rc == SL_OK; i++) {
+        const struct report_segment *segment = &track->segments[i];
+        char of[32];
+        snprintf(of, sizeof of, "segment %d", (int)i);
+        rc = output_check(&expect, of, segment->output, why);
+        if (rc == SL_OK && (segment->number != i || segment->frame_count < 0 ||
+                            segment->start_ticks != plan_ticks(plan, plan->segments[i].start_pts) ||
+                            segment->end_ticks != plan_ticks(plan, plan->segments[i].end_pts)))
+            rc = sl_fail(why, SL_EMISMATCH,
+                         "%s: %s runs from %" PRId64 " to %" PRId64 ", not as planned", what, of,
+                         segment->start_ticks, segment->end_ticks);
+    }
+    return rc;
+}
+
+int plan_check_images(const struct plan *plan, const struct report *report, struct sl_failure *why)
+{
+    const struct plan_images *images = &plan->images;
+    const struct report_images *made = &report->images;
+    int rc = report_shape_check(report, STEP_IMAGES, 0, 3 + PUBLISHED_SHEETS_MAX, why);
+    if (rc)
+        return rc;
+    const struct {
+        const char *what;
+        int32_t output;
+        bool wanted;
+    } singles[] = {
+        {"poster", made->poster_output, images->poster},
+        {"thumbnails", made->thumbnails_output, images->interval_ns > 0},
+        {"preview", made->preview_output, images->preview},
+    };
+    for (size_t i = 0; i < sizeof singles / sizeof singles[0]; i++) {
+        struct expect expect = {"images", singles[i].what, report, NULL};
+        if (singles[i].wanted != (singles[i].output >= 0))
+            return sl_fail(why, SL_EMISMATCH, "images: there is %s %s, and the plan says otherwise",
+                           singles[i].wanted ? "no" : "a", singles[i].what);
+        if (singles[i].wanted &&
+            (rc = output_check(&expect, singles[i].what, singles[i].output, why)))
+            return rc;
+    }
+    if ((images->interval_ns > 0) != (made->sheet_count > 0) || made->sheet_count < 0 ||
+        made->sheet_count > PUBLISHED_SHEETS_MAX)
+        return sl_fail(why, SL_EMISMATCH, "images: %d sheets of thumbnails",
+                       (int)made->sheet_count);
+    struct expect expect = {"images", "images/", report, NULL};
+    for (int32_t i = 0; i < made->sheet_count && rc == SL_OK; i++)
+        rc = output_check(&expect, "a sheet", made->sheet_first_output + i, why);
+    return rc;
 }
 
 int plan_check_seam(const struct report *earlier, const struct report *later,

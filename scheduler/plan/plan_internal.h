@@ -29,6 +29,9 @@ struct plan_size {
  * give an absurd width is taken for damage and ignored. */
 struct plan_size plan_upright_size(const struct media_video *video);
 
+/* The upright source within the box of box_height*16/9 x box_height, turned for portrait; never above the source. */
+struct plan_size plan_box_size(struct plan_size source, int64_t box_height);
+
 /* Fills plan->rungs, rung_count and codec_count. Needs plan->video. */
 int plan_rungs_choose(const struct policy *policy, struct sl_arena *arena, struct plan *plan,
                       struct sl_failure *why);
@@ -45,6 +48,14 @@ int plan_audio_choose(const struct media_info *info, const struct policy *policy
  * Needs the sources. */
 int plan_audio_time_line(const struct policy *policy, struct sl_arena *arena, struct plan *plan,
                          struct sl_failure *why);
+
+/* Fill texts, chapters and images. Need the time line; images need the rungs. */
+int plan_texts_choose(const struct media_info *info, const struct policy *policy,
+                      struct sl_arena *arena, struct plan *plan, struct sl_failure *why);
+int plan_chapters_choose(const struct media_info *info, struct sl_arena *arena, struct plan *plan,
+                         struct sl_failure *why);
+int plan_images_choose(const struct media_index *index, const struct policy *policy,
+                       struct sl_arena *arena, struct plan *plan, struct sl_failure *why);
 
 /* Luma samples of the source's frame and of all rungs of a codec, for one frame. */
 int64_t plan_frame_pix(const struct plan *plan, enum codec codec);

@@ -14,6 +14,12 @@
 #define ENCODE_BYTES_PER_PIX 144
 #define AUDIO_MILLICORES     1000
 #define AUDIO_BYTES          (256 * MIB)
+/* A walk through the source, and memory for TEXT_BYTES_MAX of cues a few times over. */
+#define TEXT_MILLICORES      250
+#define TEXT_BYTES           (192 * MIB)
+/* One decoder, one picture of full size, sheets of 1600x900 and a preview. */
+#define IMAGES_MILLICORES    500
+#define IMAGES_BYTES         (384 * MIB)
 /* The index of ten hours at 60 Hz is 45 MB and grows by doubling. */
 #define PROBE_MILLICORES     250
 #define PROBE_BYTES          (256 * MIB)
@@ -90,6 +96,10 @@ struct demand plan_step_demand(enum step step)
         return (struct demand){.cpu_millicores = PROBE_MILLICORES, .memory_bytes = PROBE_BYTES};
     case STEP_AUDIO:
         return (struct demand){.cpu_millicores = AUDIO_MILLICORES, .memory_bytes = AUDIO_BYTES};
+    case STEP_SUBTITLES:
+        return (struct demand){.cpu_millicores = TEXT_MILLICORES, .memory_bytes = TEXT_BYTES};
+    case STEP_IMAGES:
+        return (struct demand){.cpu_millicores = IMAGES_MILLICORES, .memory_bytes = IMAGES_BYTES};
     case STEP_PACKAGE:
         return (struct demand){.cpu_millicores = PACKAGE_MILLICORES, .memory_bytes = PACKAGE_BYTES};
     case STEP_VERIFY:
@@ -150,17 +160,64 @@ int plan_transcode_job(const struct plan *plan, const struct policy *policy, int
     return SL_OK;
 }
 
+/* Starts of all segments and, last, the end of the video. */
+static int64_t *boundaries_make(const struct plan *plan, struct sl_arena *arena)
+{
+    int64_t *boundaries =
+        sl_arena_array(arena, (size_t)plan->segment_count + 1, sizeof *boundaries);
+    for (int32_t i = 0; boundaries && i < plan->segment_count; i++)
+        boundaries[i] = plan_ticks(plan, plan->segments[i].start_pts);
+    if (boundaries)
+        boundaries[plan->segment_count] = plan_ticks(plan, plan->end_pts);
+    return boundaries;
+}
+
+int plan_text_job(const struct plan *plan, int32_t piece, struct sl_arena *arena, struct job *out)
+{
+    if (piece < 0 || piece >= plan->text_count)
+        return SL_EINVAL;
+    int64_t *boundaries = boundaries_make(plan, arena);
+    if (!boundaries)
+        return SL_ENOMEM;
+    *out = (struct job){
+        .step = STEP_SUBTITLES,
+        .text =
+            {
+                .text = plan->texts[piece],
+                .origin_pts = plan->origin_pts,
+                .origin_time_base = plan->video.time_base,
+                .timescale = plan->timescale,
+                .boundary_ticks = boundaries,
+                .boundary_count = plan->segment_count + 1,
+            },
+    };
+    return SL_OK;
+}
+
+int plan_images_job(const struct plan *plan, struct job *out)
+{
+    if (plan->images.still_count < 1)
+        return SL_EINVAL;
+    *out = (struct job){
+        .step = STEP_IMAGES,
+        .images =
+            {
+                .source = plan->video,
+                .images = plan->images,
+                .origin_pts = plan->origin_pts,
+                .end_pts = plan->end_pts,
+            },
+    };
+    return SL_OK;
+}
+
 int plan_audio_job(const struct plan *plan, int32_t piece, struct sl_arena *arena, struct job *out)
 {
     if (piece < 0 || piece >= plan->audio_count)
         return SL_EINVAL;
-    int64_t *boundaries =
-        sl_arena_array(arena, (size_t)plan->segment_count + 1, sizeof *boundaries);
+    int64_t *boundaries = boundaries_make(plan, arena);
     if (!boundaries)
         return SL_ENOMEM;
-    for (int32_t i = 0; i < plan->segment_count; i++)
-        boundaries[i] = plan_ticks(plan, plan->segments[i].start_pts);
-    boundaries[plan->segment_count] = plan_ticks(plan, plan->end_pts);
     *out = (struct job){
         .step = STEP_AUDIO,
         .audio =

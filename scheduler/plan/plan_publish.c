@@ -168,6 +168,73 @@ int plan_publish_audio(const struct plan *plan, int32_t piece, const struct repo
     return SL_OK;
 }
 
+static int text_publish(const struct plan *plan, const struct plan_text *text,
+                        const struct report *report, struct sl_arena *arena,
+                        struct published_text *out, struct sl_failure *why)
+{
+    const struct report_rendition *track = &report->renditions[0];
+    *out = (struct published_text){
+        .is_default = text->is_default,
+        .forced = text->forced,
+        .impaired = text->impaired,
+        .timescale = plan->timescale,
+        .segment_count = plan->segment_count,
+    };
+    memcpy(out->name, text->name, sizeof out->name);
+    memcpy(out->language, text->language, sizeof out->language);
+    memcpy(out->title, text->title, sizeof out->title);
+    output_take(report, track->init_output, out->whole_key, &out->whole_bytes);
+    out->segments = sl_arena_array(arena, (size_t)plan->segment_count, sizeof *out->segments);
+    if (!out->segments)
+        return sl_fail(why, SL_ENOMEM, "no memory for the segments of the published set");
+    for (int32_t i = 0; i < plan->segment_count; i++) {
+        segment_take(report, &track->segments[i], &out->segments[i]);
+        out->cue_count += track->segments[i].frame_count;
+    }
+    return SL_OK;
+}
+
+static void image_take(const struct report *report, int32_t output, struct published_image *out)
+{
+    if (output >= 0)
+        output_take(report, output, out->key, &out->bytes);
+}
+
+static int extras_publish(const struct plan *plan, const struct report *const *texts,
+                          const struct report *images, struct sl_arena *arena,
+                          struct published_set *set, struct sl_failure *why)
+{
+    set->text_count = plan->text_count;
+    set->texts = sl_arena_array(arena, (size_t)plan->text_count, sizeof *set->texts);
+    if (!set->texts)
+        return sl_fail(why, SL_ENOMEM, "no memory for the subtitles of the published set");
+    for (int32_t i = 0; i < plan->text_count; i++) {
+        int rc = texts && texts[i] ? plan_check_text(plan, i, texts[i], why)
+                                   : sl_fail(why, SL_EMISMATCH, "subtitles %.31s have no report",
+                                             plan->texts[i].name);
+        if (rc == SL_OK)
+            rc = text_publish(plan, &plan->texts[i], texts[i], arena, &set->texts[i], why);
+        if (rc)
+            return rc;
+    }
+    if (plan->images.still_count > 0) {
+        int rc = images ? plan_check_images(plan, images, why)
+                        : sl_fail(why, SL_EMISMATCH, "the images have no report");
+        if (rc)
+            return rc;
+        const struct report_images *made = &images->images;
+        image_take(images, made->poster_output, &set->images.poster);
+        image_take(images, made->thumbnails_output, &set->images.thumbnails);
+        image_take(images, made->preview_output, &set->images.preview);
+        set->images.sheet_count = made->sheet_count;
+        for (int32_t i = 0; i < made->sheet_count; i++)
+            image_take(images, made->sheet_first_output + i, &set->images.sheets[i]);
+    }
+    set->chapters = plan->chapters;
+    set->chapter_count = plan->chapter_count;
+    return SL_OK;
+}
+
 /* What a player relies on, held against the finished set once more: segments follow one another in
  * all renditions, and the codecs hold the same frames. */
 static int set_check(const struct published_set *set, struct sl_failure *why)
@@ -216,8 +283,9 @@ static int reports_check(const struct plan *plan, const struct report *const *tr
 }
 
 int plan_publish(const struct plan *plan, const char *video, const struct report *const *transcode,
-                 const struct report *const *audio, struct sl_arena *arena,
-                 struct published_set *out, struct sl_failure *why)
+                 const struct report *const *audio, const struct report *const *texts,
+                 const struct report *images, struct sl_arena *arena, struct published_set *out,
+                 struct sl_failure *why)
 {
     int rc = reports_check(plan, transcode, audio, why);
     if (rc)
@@ -250,6 +318,8 @@ int plan_publish(const struct plan *plan, const char *video, const struct report
     for (int32_t i = 0; i < plan->segment_count && plan->rung_count > 0; i++)
         set.frame_count += set.renditions[0].segments[i].frame_count;
     rc = set_check(&set, why);
+    if (rc == SL_OK)
+        rc = extras_publish(plan, texts, images, arena, &set, why);
     if (rc)
         return rc;
     *out = set;

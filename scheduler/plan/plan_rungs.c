@@ -51,8 +51,7 @@ static int64_t box_height_16(struct plan_size source)
     return high * 16 > wide * 9 ? high * 16 : wide * 9;
 }
 
-/* The size of the source within the box of a rung; never above the source. */
-static struct plan_size rung_size(struct plan_size source, int64_t box_height)
+struct plan_size plan_box_size(struct plan_size source, int64_t box_height)
 {
     bool portrait = source.height > source.width;
     int64_t wide = portrait ? source.height : source.width;
@@ -165,7 +164,7 @@ static int codec_rungs_add(const struct policy_codec *codec, struct plan *plan,
     /* Highest first; of equal sizes the lower rung stays, which is the cheaper one. */
     for (int32_t i = count - 1; i >= 0; i--) {
         const struct policy_rung *rung = &chosen[i];
-        struct plan_size size = rung_size(source, rung->height);
+        struct plan_size size = plan_box_size(source, rung->height);
         if (made && first[made - 1].width == size.width && first[made - 1].height == size.height)
             made--;
         struct plan_rung *out = &first[made++];

@@ -324,7 +324,7 @@ static void test_status_has_the_shape_of_the_contract(void **state)
     json_t *progress = json_object_get(status, "pipeline_progress");
     assert_string_equal(text_at(progress, "probe"), "completed");
     assert_string_equal(text_at(progress, "plan"), "completed");
-    assert_string_equal(text_at(progress, "images"), "skipped");
+    assert_string_equal(text_at(progress, "subtitles"), "skipped");
     assert_string_equal(text_at(progress, "package"), "pending");
     json_t *transcode = json_object_get(progress, "transcode");
     assert_int_equal(json_integer_value(json_object_get(transcode, "total")), FARM_CHUNKS);
@@ -430,8 +430,8 @@ static void test_metrics_are_prometheus_text(void **state)
     assert_int_equal(reply.status, 200);
     assert_true(reply_has_header(&reply, "content-type: text/plain; version=0.0.4"));
     const char *text = (const char *)reply.body.data;
-    assert_non_null(strstr(text, "\nsluice_completions_total 15\n"));
-    assert_non_null(strstr(text, "\nsluice_queue_wait_seconds_count 15\n"));
+    assert_non_null(strstr(text, "\nsluice_completions_total 16\n"));
+    assert_non_null(strstr(text, "\nsluice_queue_wait_seconds_count 16\n"));
     assert_non_null(strstr(text, "sluice_tasks_queued{priority=\"urgent\"} 0\n"));
     assert_non_null(strstr(text, "sluice_commit_seconds_bucket{le=\"+Inf\"}"));
     assert_non_null(strstr(text,

@@ -137,10 +137,12 @@ static void test_unknown_key_names_its_place_and_the_valid_ones(void **state)
     (void)state;
     expect(HEAD "segmnt: 6s\n" CODECS,
            "p.yaml:2:1: segmnt: unknown key; did you mean segment? valid keys are name, gop, "
-           "segment, chunk, check, attempts, watchdog, codecs, audio, loudness, true_peak\n");
+           "segment, chunk, check, attempts, watchdog, codecs, audio, loudness, true_peak, "
+           "subtitles, images\n");
     expect(HEAD CODECS "colour: red\n",
            "p.yaml:6:1: colour: unknown key; valid keys are name, gop, segment, chunk, check, "
-           "attempts, watchdog, codecs, audio, loudness, true_peak\n");
+           "attempts, watchdog, codecs, audio, loudness, true_peak, "
+           "subtitles, images\n");
     expect(HEAD "codecs:\n- codec: h264\n  route: [x264]\n  rungs:\n  - {name: a, height: 240, "
                 "crf: 23, maxrat: 400k}\n",
            "p.yaml:6:37: codecs[0].rungs[0].maxrat: unknown key; did you mean maxrate? valid keys "
@@ -166,7 +168,8 @@ static void test_duplicate_key_points_to_the_first(void **state)
         HEAD CODECS "hue: 1\nhue: 2\n",
         "p.yaml:7:1: hue: the key is there already, in line 6; keep one of them\n"
         "p.yaml:6:1: hue: unknown key; valid keys are name, gop, segment, chunk, check, attempts, "
-        "watchdog, codecs, audio, loudness, true_peak\n");
+        "watchdog, codecs, audio, loudness, true_peak, "
+        "subtitles, images\n");
     expect(HEAD CODECS "codecs: {a: [1, 2]}\n",
            "p.yaml:6:1: codecs: the key is there already, in line 2; keep one of them\n");
 }
@@ -175,7 +178,8 @@ static void test_wrong_types_say_what_was_found(void **state)
 {
     (void)state;
     expect("- a\n", "p.yaml:1:1: is a list; expected a mapping with the keys name, gop, segment, "
-                    "chunk, check, attempts, watchdog, codecs, audio, loudness, true_peak\n");
+                    "chunk, check, attempts, watchdog, codecs, audio, loudness, true_peak, "
+                    "subtitles, images\n");
     expect(HEAD "gop: [2s]\n" CODECS,
            "p.yaml:2:6: gop: is a list; expected a duration from 500ms to 10s, like 500ms, 6s, 2m "
            "or 1h\n");

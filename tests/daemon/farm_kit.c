@@ -627,6 +627,50 @@ static void audio_make(struct agent *agent, struct agent_held *held, struct repo
     }
 }
 
+/* A track of one cue, which starts in the first segment. */
+static void texts_make(struct agent *agent, struct agent_held *held, struct report *report,
+                       const struct job *job_all, struct sl_arena *arena)
+{
+    const struct job_text *job = &job_all->text;
+    struct report_rendition *track = sl_arena_alloc(arena, sizeof *track);
+    char name[JOB_NAME_BYTES];
+    assert_int_equal(held->inputs[0].bytes,
+                     job->text.stream_index < 0 ? job->text.sidecar_bytes : held->inputs[0].bytes);
+    report->renditions = track;
+    report->rendition_count = 1;
+    memcpy(track->name, job->text.name, sizeof track->name);
+    strcpy(track->encoder, "webvtt");
+    strcpy(track->codecs, "wvtt");
+    track->timescale = job->timescale;
+    snprintf(name, sizeof name, "subtitles/%.20s/subtitles.vtt", job->text.name);
+    track->init_output = text_put(agent, held, report, name);
+    track->segment_count = job->boundary_count - 1;
+    track->segments = sl_arena_array(arena, (size_t)track->segment_count, sizeof *track->segments);
+    for (int32_t i = 0; i < track->segment_count; i++) {
+        struct report_segment *segment = &track->segments[i];
+        snprintf(name, sizeof name, "subtitles/%.20s/%06d.vtt", job->text.name, (int)i);
+        *segment = (struct report_segment){.number = i,
+                                           .frame_count = i == 0,
+                                           .start_ticks = job->boundary_ticks[i],
+                                           .end_ticks = job->boundary_ticks[i + 1],
+                                           .last_ticks = job->boundary_ticks[i + 1] - 1,
+                                           .output = text_put(agent, held, report, name)};
+    }
+}
+
+static void images_make(struct agent *agent, struct agent_held *held, struct report *report,
+                        const struct job *job)
+{
+    assert_true(job->images.images.still_count > 0);
+    report->images = (struct report_images){
+        .sheet_first_output = text_put(agent, held, report, "images/sheet-000.jpg"),
+        .sheet_count = 1,
+        .poster_output = text_put(agent, held, report, "poster.jpg"),
+        .thumbnails_output = text_put(agent, held, report, "thumbnails.vtt"),
+        .preview_output = text_put(agent, held, report, "preview.webp"),
+    };
+}
+
 /* The published set, as package and verify get it. */
 static void set_read(struct agent *agent, const char *key, struct sl_arena *arena,
                      struct published_set *set)
@@ -654,7 +698,14 @@ static void package_make(struct agent *agent, struct agent_held *held, struct re
         text_put(agent, held, report, name);
     }
     report->package.master_output = text_put(agent, held, report, "master.m3u8");
+    for (int32_t t = 0; t < set.text_count; t++) {
+        char name[JOB_NAME_BYTES + 16];
+        snprintf(name, sizeof name, "subtitles/%.20s/playlist.m3u8", set.texts[t].name);
+        text_put(agent, held, report, name);
+    }
     report->package.mpd_output = text_put(agent, held, report, "manifest.mpd");
+    report->package.chapters_output =
+        set.chapter_count > 0 ? text_put(agent, held, report, "chapters.vtt") : -1;
 }
 
 /* Every input of verify is there, and the samples' inputs are theirs. */
@@ -701,6 +752,12 @@ void agent_work(struct agent *agent, struct agent_held *held)
         break;
     case STEP_AUDIO:
         audio_make(agent, held, &report, &job, &arena);
+        break;
+    case STEP_SUBTITLES:
+        texts_make(agent, held, &report, &job, &arena);
+        break;
+    case STEP_IMAGES:
+        images_make(agent, held, &report, &job);
         break;
     case STEP_PACKAGE:
         package_make(agent, held, &report, &arena);

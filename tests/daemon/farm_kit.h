@@ -24,8 +24,9 @@
 #define FARM_SECONDS 60 /* length of the synthetic source, unless told otherwise */
 #define FARM_FPS     25
 #define FARM_CHUNKS  11 /* the opening, then ten from keyframe to keyframe */
-/* Of 2 rungs and audio: init, segments by two names each, a playlist that grew and the final one each; the two manifests. */
-#define FARM_OBJECTS (3 * (2 * FARM_CHUNKS + 3) + 2)
+/* Of 2 rungs and audio: init, segments by two names each, a playlist that grew and the final one each; the two manifests;
+ * poster, preview, a sheet of thumbnails and its map. */
+#define FARM_OBJECTS (3 * (2 * FARM_CHUNKS + 3) + 2 + 4)
 
 struct farm {
     char folder[64];

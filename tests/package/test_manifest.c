@@ -553,7 +553,7 @@ static void test_changed_playlists_are_found(void **state)
         {"TARGETDURATION:6", "TARGETDURATION:5", "TARGETDURATION"},
         {"#EXT-X-ENDLIST\n", "", "no end"},
         {"#EXTM3U\n", "#EXTM3\n", "does not begin"},
-        {"#EXT-X-MAP:URI=\"init.t5.mp4\"\n", "", "out of place"},
+        {"#EXT-X-MAP:URI=\"init.t5.mp4\"\n", "", "no init segment"},
     };
     for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
         struct small s;

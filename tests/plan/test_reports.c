@@ -466,7 +466,7 @@ static void test_published_set_holds_every_rendition_in_order(void **state)
     const struct report *audio[] = {kit_report_audio(&plan, 0, &arena)};
     struct published_set set;
     struct sl_failure why = {0};
-    int rc = plan_publish(&plan, "v0123456789ABC", video, audio, &arena, &set, &why);
+    int rc = plan_publish(&plan, "v0123456789ABC", video, audio, NULL, NULL, &arena, &set, &why);
     assert_int_equal(rc, SL_OK);
     assert_string_equal(set.video, "v0123456789ABC");
     assert_int_equal(set.rendition_count, 9);
@@ -491,7 +491,8 @@ static void expect_unpublished(const struct report **video, const char *says)
     const struct report *audio[] = {kit_report_audio(&plan, 0, &arena)};
     struct published_set set;
     struct sl_failure why = {0};
-    assert_int_equal(plan_publish(&plan, "v", video, audio, &arena, &set, &why), SL_EMISMATCH);
+    assert_int_equal(plan_publish(&plan, "v", video, audio, NULL, NULL, &arena, &set, &why),
+                     SL_EMISMATCH);
     if (!strstr(why.message, says))
         print_error("\"%s\" is not in \"%s\"\n", says, why.message);
     assert_non_null(strstr(why.message, says));
@@ -521,7 +522,8 @@ static void test_chunks_that_disagree_are_not_published(void **state)
     expect_unpublished(video, "h265 720p has 1499 frames and h264 720p has 1500");
     video = transcodes();
     struct published_set set;
-    assert_int_equal(plan_publish(&plan, "v", video, NULL, &arena, &set, NULL), SL_EMISMATCH);
+    assert_int_equal(plan_publish(&plan, "v", video, NULL, NULL, NULL, &arena, &set, NULL),
+                     SL_EMISMATCH);
 }
 
 static void test_samples_are_the_first_and_a_seeded_segment(void **state)
@@ -530,7 +532,7 @@ static void test_samples_are_the_first_and_a_seeded_segment(void **state)
     const struct report **video = transcodes();
     const struct report *audio[] = {kit_report_audio(&plan, 0, &arena)};
     struct published_set set;
-    assert_int_equal(plan_publish(&plan, "v", video, audio, &arena, &set, NULL), SL_OK);
+    assert_int_equal(plan_publish(&plan, "v", video, audio, NULL, NULL, &arena, &set, NULL), SL_OK);
     struct job_sample *samples, *again;
     int32_t count, count_again;
     bool differ = false;

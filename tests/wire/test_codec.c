@@ -62,10 +62,22 @@ static void job_same(struct job *back, const struct job *sent)
     } else if (sent->step == STEP_AUDIO) {
         assert_int_equal(back->audio.boundary_count, sent->audio.boundary_count);
         SAME_POINTED(back->audio, sent->audio, boundary_ticks, sent->audio.boundary_count);
+    } else if (sent->step == STEP_SUBTITLES) {
+        SAME_POINTED(back->text, sent->text, boundary_ticks, sent->text.boundary_count);
+    } else if (sent->step == STEP_IMAGES) {
+        SAME_POINTED(back->images.images, sent->images.images, stills,
+                     sent->images.images.still_count);
     } else if (sent->step == STEP_VERIFY) {
         assert_int_equal(back->verify.sample_count, sent->verify.sample_count);
         SAME_POINTED(back->verify, sent->verify, samples, sent->verify.sample_count);
     }
+    SAME(*back, *sent);
+}
+
+static void info_same(struct media_info *back, const struct media_info *sent)
+{
+    SAME_POINTED(*back, *sent, texts, sent->text_count);
+    SAME_POINTED(*back, *sent, chapters, sent->chapter_count);
     SAME(*back, *sent);
 }
 
@@ -80,6 +92,8 @@ static void report_same(struct report *back, const struct report *sent)
                      sent->renditions[i].segment_count);
     }
     SAME_POINTED(*back, *sent, renditions, sent->rendition_count);
+    if (sent->step == STEP_PROBE)
+        info_same(&back->probe.info, &sent->probe.info);
     SAME(*back, *sent);
 }
 
@@ -95,6 +109,9 @@ static void plan_same(struct plan *back, const struct plan *sent)
     SAME_POINTED(*back, *sent, audio, sent->audio_count);
     SAME_POINTED(*back, *sent, segments, sent->segment_count);
     SAME_POINTED(*back, *sent, chunks, sent->chunk_count);
+    SAME_POINTED(*back, *sent, texts, sent->text_count);
+    SAME_POINTED(back->images, sent->images, stills, sent->images.still_count);
+    SAME_POINTED(*back, *sent, chapters, sent->chapter_count);
     SAME(*back, *sent);
 }
 
@@ -107,6 +124,10 @@ static void published_same(struct published_set *back, const struct published_se
                      sent->renditions[i].segment_count);
     }
     SAME_POINTED(*back, *sent, renditions, sent->rendition_count);
+    for (int i = 0; i < sent->text_count; i++)
+        SAME_POINTED(back->texts[i], sent->texts[i], segments, sent->texts[i].segment_count);
+    SAME_POINTED(*back, *sent, texts, sent->text_count);
+    SAME_POINTED(*back, *sent, chapters, sent->chapter_count);
     SAME(*back, *sent);
 }
 
@@ -133,8 +154,8 @@ union value {
     struct published_set published;
 };
 
-static const enum step steps[] = {STEP_PROBE, STEP_TRANSCODE, STEP_AUDIO, STEP_PACKAGE,
-                                  STEP_VERIFY};
+static const enum step steps[] = {STEP_PROBE,  STEP_TRANSCODE, STEP_AUDIO, STEP_SUBTITLES,
+                                  STEP_IMAGES, STEP_PACKAGE,   STEP_VERIFY};
 
 static enum step random_step(struct random *r)
 {
@@ -171,14 +192,14 @@ GET(index, index)
 GET(plan, plan)
 GET(published, published)
 static int get_info(const void *p, size_t n, struct sl_arena *a, union value *v, struct sl_failure *why)
-{ (void)a; return wire_info_decode(p, n, &v->info, why); }
+{ return wire_info_decode(p, n, a, &v->info, why); }
 
 static void same_request(union value *b, const union value *s) { request_same(&b->request, &s->request); }
 static void same_answer(union value *b, const union value *s) { answer_same(&b->answer, &s->answer); }
 static void same_job(union value *b, const union value *s) { job_same(&b->job, &s->job); }
 static void same_report(union value *b, const union value *s) { report_same(&b->report, &s->report); }
 static void same_index(union value *b, const union value *s) { index_same(&b->index, &s->index); }
-static void same_info(union value *b, const union value *s) { SAME(b->info, s->info); }
+static void same_info(union value *b, const union value *s) { info_same(&b->info, &s->info); }
 static void same_plan(union value *b, const union value *s) { plan_same(&b->plan, &s->plan); }
 static void same_published(union value *b, const union value *s) { published_same(&b->published, &s->published); }
 /* clang-format on */

@@ -148,8 +148,34 @@ static void random_audio(struct random *r, struct media_audio *out)
     out->role = (enum audio_role)random_below(r, AUDIO_ROLE_COUNT);
 }
 
+static struct media_chapter *random_chapters(struct random *r, int32_t *count)
+{
+    *count = (int32_t)random_below(r, 20);
+    struct media_chapter *chapters = array(r, (size_t)*count, sizeof *chapters);
+    for (int i = 0; i < *count; i++) {
+        chapters[i].start_ns = random_i64(r);
+        chapters[i].end_ns = random_i64(r);
+        TEXT(r, chapters[i].title);
+    }
+    return chapters;
+}
+
 void random_info(struct random *r, struct media_info *out)
 {
+    out->text_left_out = random_i32(r);
+    out->text_count = (int32_t)random_below(r, MEDIA_TEXTS_MAX + 1);
+    out->texts = array(r, (size_t)out->text_count, sizeof *out->texts);
+    for (int i = 0; i < out->text_count; i++) {
+        struct media_text *text = &out->texts[i];
+        text->stream_index = random_i32(r);
+        TEXT(r, text->codec);
+        TEXT(r, text->language);
+        TEXT(r, text->title);
+        text->is_default = i % 2;
+        text->forced = i % 3 == 0;
+        text->impaired = i % 5 == 0;
+    }
+    out->chapters = random_chapters(r, &out->chapter_count);
     TEXT(r, out->container);
     out->size_bytes = random_i64(r);
     out->duration_ns = random_i64(r);
@@ -209,8 +235,45 @@ static void random_plan_audio(struct random *r, struct plan_audio *out)
     out->loudness = (struct policy_loudness){true, random_i32(r), random_i32(r)};
 }
 
+static void random_plan_text(struct random *r, struct plan_text *out)
+{
+    TEXT(r, out->name);
+    TEXT(r, out->language);
+    TEXT(r, out->title);
+    out->is_default = true;
+    out->forced = random_below(r, 2);
+    out->impaired = random_below(r, 2);
+    out->stream_index = random_i32(r);
+    TEXT(r, out->codec);
+    out->sidecar_bytes = random_i64(r);
+    memcpy(out->sidecar_sha256, random_bytes(r, SHA256_BYTES), SHA256_BYTES);
+}
+
+static void random_plan_images(struct random *r, struct plan_images *out)
+{
+    out->poster = random_below(r, 2);
+    out->preview = true;
+    out->interval_ns = random_i64(r);
+    out->poster_width = random_i32(r);
+    out->poster_height = random_i32(r);
+    out->tile_width = random_i32(r);
+    out->tile_height = random_i32(r);
+    out->preview_width = random_i32(r);
+    out->preview_height = random_i32(r);
+    out->still_count = (int32_t)random_below(r, PLAN_STILLS_MAX + 1);
+    out->stills = array(r, (size_t)out->still_count, sizeof *out->stills);
+    for (int i = 0; i < out->still_count; i++)
+        out->stills[i] = (int64_t)random_next(r);
+}
+
 void random_plan(struct random *r, struct plan *out)
 {
+    out->text_count = (int32_t)random_below(r, PLAN_TEXTS_MAX + 1);
+    out->texts = array(r, (size_t)out->text_count, sizeof *out->texts);
+    for (int i = 0; i < out->text_count; i++)
+        random_plan_text(r, &out->texts[i]);
+    random_plan_images(r, &out->images);
+    out->chapters = random_chapters(r, &out->chapter_count);
     random_video(r, &out->video);
     TEXT(r, out->left_out);
     out->origin_pts = random_i64(r);
@@ -309,6 +372,21 @@ void random_job(struct random *r, enum step step, struct job *out)
             array(r, (size_t)out->audio.boundary_count, sizeof *out->audio.boundary_ticks);
         for (int i = 0; i < out->audio.boundary_count; i++)
             out->audio.boundary_ticks[i] = (int64_t)random_next(r);
+    } else if (step == STEP_SUBTITLES) {
+        random_plan_text(r, &out->text.text);
+        out->text.origin_pts = random_i64(r);
+        out->text.origin_time_base = random_rational(r);
+        out->text.timescale = random_i32(r);
+        out->text.boundary_count = (int32_t)random_below(r, 300);
+        out->text.boundary_ticks =
+            array(r, (size_t)out->text.boundary_count, sizeof *out->text.boundary_ticks);
+        for (int i = 0; i < out->text.boundary_count; i++)
+            out->text.boundary_ticks[i] = (int64_t)random_next(r);
+    } else if (step == STEP_IMAGES) {
+        random_video(r, &out->images.source);
+        random_plan_images(r, &out->images.images);
+        out->images.origin_pts = random_i64(r);
+        out->images.end_pts = random_i64(r);
     } else if (step == STEP_PACKAGE) {
         TEXT(r, out->package.video);
     } else if (step == STEP_VERIFY) {
@@ -393,13 +471,72 @@ void random_report(struct random *r, enum step step, struct report *out)
     } else if (step == STEP_PACKAGE) {
         out->package.master_output = (int32_t)random_below(r, outputs);
         out->package.mpd_output = (int32_t)random_below(r, outputs + 1) - 1;
+        out->package.chapters_output = (int32_t)random_below(r, outputs + 1) - 1;
+    } else if (step == STEP_IMAGES) {
+        out->images.poster_output = (int32_t)random_below(r, outputs + 1) - 1;
+        out->images.thumbnails_output = (int32_t)random_below(r, outputs + 1) - 1;
+        out->images.preview_output = (int32_t)random_below(r, outputs + 1) - 1;
+        out->images.sheet_first_output = (int32_t)random_below(r, outputs);
+        out->images.sheet_count = out->output_count - out->images.sheet_first_output;
+        if (out->images.sheet_count > PUBLISHED_SHEETS_MAX)
+            out->images.sheet_count = PUBLISHED_SHEETS_MAX;
+        out->images.tile_count = random_i32(r);
     } else if (step == STEP_VERIFY) {
         out->verify = (struct report_verify){random_i64(r), random_i64(r), random_i64(r)};
     }
 }
 
+static void random_segments(struct random *r, struct published_segment **out, int32_t *count)
+{
+    *count = (int32_t)random_below(r, 40);
+    *out = array(r, (size_t)*count, sizeof **out);
+    for (int k = 0; k < *count; k++) {
+        struct published_segment *s = &(*out)[k];
+        TEXT(r, s->key);
+        s->bytes = random_i64(r);
+        s->frame_count = random_i32(r);
+        s->start_ticks = random_i64(r);
+        s->end_ticks = random_i64(r);
+        s->last_ticks = random_i64(r);
+    }
+}
+
+static void random_image(struct random *r, struct published_image *out)
+{
+    TEXT(r, out->key);
+    out->bytes = random_i64(r);
+}
+
+static void random_extras(struct random *r, struct published_set *out)
+{
+    out->text_count = (int32_t)random_below(r, PLAN_TEXTS_MAX + 1);
+    out->texts = array(r, (size_t)out->text_count, sizeof *out->texts);
+    for (int i = 0; i < out->text_count; i++) {
+        struct published_text *text = &out->texts[i];
+        TEXT(r, text->name);
+        TEXT(r, text->language);
+        TEXT(r, text->title);
+        text->is_default = text->forced = true;
+        text->impaired = i % 2;
+        text->timescale = random_i32(r);
+        text->cue_count = random_i64(r);
+        TEXT(r, text->whole_key);
+        text->whole_bytes = random_i64(r);
+        TEXT(r, text->playlist_key);
+        random_segments(r, &text->segments, &text->segment_count);
+    }
+    random_image(r, &out->images.poster);
+    random_image(r, &out->images.thumbnails);
+    random_image(r, &out->images.preview);
+    out->images.sheet_count = (int32_t)random_below(r, PUBLISHED_SHEETS_MAX + 1);
+    for (int i = 0; i < out->images.sheet_count; i++)
+        random_image(r, &out->images.sheets[i]);
+    out->chapters = random_chapters(r, &out->chapter_count);
+}
+
 void random_published(struct random *r, struct published_set *out)
 {
+    random_extras(r, out);
     TEXT(r, out->video);
     out->frame_rate = random_rational(r);
     out->duration_ticks = random_i64(r);
@@ -429,16 +566,6 @@ void random_published(struct random *r, struct published_set *out)
         TEXT(r, p->init_key);
         p->init_bytes = random_i64(r);
         TEXT(r, p->playlist_key);
-        p->segment_count = (int32_t)random_below(r, 40);
-        p->segments = array(r, (size_t)p->segment_count, sizeof *p->segments);
-        for (int k = 0; k < p->segment_count; k++) {
-            struct published_segment *s = &p->segments[k];
-            TEXT(r, s->key);
-            s->bytes = random_i64(r);
-            s->frame_count = random_i32(r);
-            s->start_ticks = random_i64(r);
-            s->end_ticks = random_i64(r);
-            s->last_ticks = random_i64(r);
-        }
+        random_segments(r, &p->segments, &p->segment_count);
     }
 }

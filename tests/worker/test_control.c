@@ -161,7 +161,7 @@ static void test_a_missing_input_is_named(void **state)
 static void test_an_unknown_step_is_refused(void **state)
 {
     (void)state;
-    struct job job = {.step = STEP_IMAGES};
+    struct job job = {.step = STEP_PLAN};
     struct sl_arena arena = {0};
     struct kit_result result;
     kit_job(&job, NULL, 0, KIT_FILES, &arena, &result);

@@ -424,8 +424,8 @@ void kit_video_package(struct kit_video *video)
         reports[i] = &video->transcode[i].report;
     const struct report *audio = &video->audio.report;
     struct sl_failure why = {0};
-    if (plan_publish(plan, "v0000000000001", reports, &audio, &video->arena, &video->set, &why) !=
-        SL_OK)
+    if (plan_publish(plan, "v0000000000001", reports, &audio, NULL, NULL, &video->arena,
+                     &video->set, &why) != SL_OK)
         fail_msg("publish: %s", why.message);
     free(reports);
     struct job job = {.step = STEP_PACKAGE};

@@ -1,0 +1,191 @@
+#include "media/media_stills.h"
+
+#include <stdlib.h>
+
+/* Packets looked through for a keyframe behind where a seek landed: several GOPs. Past them it counts as not there. */
+#define SEARCH_PACKETS_MAX 5000
+
+struct media_stills {
+    struct media_input input;
+    const struct media_video *video;
+    struct media_source *source;
+    AVStream *stream;
+    AVCodecContext *decoder;
+    AVPacket *packet;
+    AVFrame *frame;
+    int64_t at_pts; /* keyframe shown last; INT64_MIN: none since the source was opened */
+    int64_t resume_pts;
+    bool running; /* the decoder goes on behind at_pts */
+};
+
+static int source_begin(struct media_stills *s, struct sl_failure *why)
+{
+    avcodec_free_context(&s->decoder);
+    media_source_close(&s->source);
+    int code = media_source_open(&s->input, &s->source, why);
+    if (code == SL_OK)
+        code = media_source_video(s->source, s->video, &s->stream, why);
+    if (code == SL_OK)
+        code = media_decoder_open(s->stream, &s->decoder, why);
+    if (code == SL_OK)
+        media_source_only(s->source, s->stream->index);
+    s->at_pts = INT64_MIN;
+    s->running = false;
+    return code;
+}
+
+int media_stills_open(const struct media_input *input, const struct media_video *video,
+                      struct media_stills **out, struct sl_failure *why)
+{
+    struct media_stills *s = calloc(1, sizeof *s);
+    if (!s)
+        return sl_fail(why, SL_ENOMEM, "no memory for a decoder");
+    s->input = *input;
+    s->video = video;
+    s->packet = av_packet_alloc();
+    s->frame = av_frame_alloc();
+    int code = s->packet && s->frame ? source_begin(s, why)
+                                     : sl_fail(why, SL_ENOMEM, "no memory for a decoder");
+    if (code != SL_OK)
+        media_stills_close(&s);
+    else
+        *out = s;
+    return code;
+}
+
+void media_stills_close(struct media_stills **stills)
+{
+    struct media_stills *s = *stills;
+    if (!s)
+        return;
+    avcodec_free_context(&s->decoder);
+    media_source_close(&s->source);
+    av_packet_free(&s->packet);
+    av_frame_free(&s->frame);
+    free(s);
+    *stills = NULL;
+}
+
+static int64_t packet_time(const struct media_stills *s)
+{
+    if (s->packet->pts != AV_NOPTS_VALUE)
+        return s->packet->pts;
+    return s->stream->codecpar->video_delay == 0 ? s->packet->dts : AV_NOPTS_VALUE;
+}
+
+/* Leaves the key packet at pts in s->packet: 1, or 0 when it does not come. */
+static int packet_find(struct media_stills *s, int64_t pts, int64_t packets_max,
+                       struct sl_failure *why)
+{
+    for (int64_t n = 0; packets_max == 0 || n < packets_max; n++) {
+        int got = media_source_read(s->source, s->packet, why);
+        if (got <= 0)
+            return got;
+        if (s->packet->stream_index == s->stream->index && (s->packet->flags & AV_PKT_FLAG_KEY) &&
+            packet_time(s) == pts)
+            return 1;
+        av_packet_unref(s->packet);
+    }
+    return 0;
+}
+
+static int decode_alone(struct media_stills *s, struct sl_failure *why)
+{
+    avcodec_flush_buffers(s->decoder);
+    int sent = avcodec_send_packet(s->decoder, s->packet);
+    av_packet_unref(s->packet);
+    if (sent == AVERROR(ENOMEM))
+        return sl_fail(why, SL_ENOMEM, "no memory to decode");
+    avcodec_send_packet(s->decoder, NULL);
+    int got = avcodec_receive_frame(s->decoder, s->frame);
+    avcodec_flush_buffers(s->decoder);
+    if (got == AVERROR(ENOMEM))
+        return sl_fail(why, SL_ENOMEM, "no memory to decode");
+    return got >= 0;
+}
+
+int media_stills_at(struct media_stills *s, int64_t pts, AVFrame **out, struct sl_failure *why)
+{
+    av_frame_unref(s->frame);
+    s->running = false;
+    int64_t packets_max = 0;
+    if (s->video->seekable) {
+        packets_max = SEARCH_PACKETS_MAX;
+        if (av_seek_frame(media_source_format(s->source), s->stream->index, pts,
+                          AVSEEK_FLAG_BACKWARD) < 0)
+            return 0;
+    } else if (s->at_pts != INT64_MIN && pts <= s->at_pts) {
+        int code = source_begin(s, why);
+        if (code != SL_OK)
+            return code;
+    }
+    int got = packet_find(s, pts, packets_max, why);
+    if (got <= 0)
+        return got;
+    s->at_pts = pts;
+    got = decode_alone(s, why);
+    if (got > 0) {
+        s->frame->pts = pts;
+        *out = s->frame;
+    }
+    return got;
+}
+
+/* The keyframe itself goes through the decoder once more, so that what follows has its reference. */
+static int resume(struct media_stills *s, struct sl_failure *why)
+{
+    int64_t pts = s->at_pts;
+    if (!s->video->seekable) {
+        int code = source_begin(s, why);
+        if (code != SL_OK)
+            return code;
+    } else if (av_seek_frame(media_source_format(s->source), s->stream->index, pts,
+                             AVSEEK_FLAG_BACKWARD) < 0) {
+        return 0;
+    }
+    int got = packet_find(s, pts, s->video->seekable ? SEARCH_PACKETS_MAX : 0, why);
+    if (got <= 0)
+        return got;
+    avcodec_flush_buffers(s->decoder);
+    avcodec_send_packet(s->decoder, s->packet);
+    av_packet_unref(s->packet);
+    s->at_pts = s->resume_pts = pts;
+    s->running = true;
+    return 1;
+}
+
+int media_stills_on(struct media_stills *s, AVFrame **out, struct sl_failure *why)
+{
+    if (s->at_pts == INT64_MIN)
+        return sl_fail(why, SL_EINTERNAL, "no keyframe was decoded yet");
+    if (!s->running) {
+        int got = resume(s, why);
+        if (got <= 0)
+            return got;
+    }
+    for (;;) {
+        av_frame_unref(s->frame);
+        int got = avcodec_receive_frame(s->decoder, s->frame);
+        if (got >= 0) {
+            int64_t pts =
+                s->frame->pts != AV_NOPTS_VALUE ? s->frame->pts : s->frame->best_effort_timestamp;
+            if (pts == AV_NOPTS_VALUE || pts <= s->resume_pts)
+                continue; /* the keyframe again, or what an open GOP shows before it */
+            s->resume_pts = s->frame->pts = pts;
+            *out = s->frame;
+            return 1;
+        }
+        if (got == AVERROR(ENOMEM))
+            return sl_fail(why, SL_ENOMEM, "no memory to decode");
+        if (got != AVERROR(EAGAIN))
+            return 0;
+        got = media_source_read(s->source, s->packet, why);
+        if (got < 0)
+            return got;
+        if (got > 0 && s->packet->stream_index == s->stream->index)
+            avcodec_send_packet(s->decoder, s->packet);
+        else if (got == 0)
+            avcodec_send_packet(s->decoder, NULL);
+        av_packet_unref(s->packet);
+    }
+}
