@@ -33,7 +33,7 @@ async function act(work, done) {
 
 function actions(video) {
   const name = nameOf(video), cell = [];
-  if (video.status === "ready")
+  if (["transcoding", "packaging", "verifying", "ready"].includes(video.status))
     cell.push(el("a", { class: "button", id: "watch-" + video.video_id, href: "/watch/" + video.video_id, "aria-label": "Watch " + name }, "Watch"));
   if (!FINAL.includes(video.status))
     cell.push(el("button", { type: "button", id: "cancel-" + video.video_id, "aria-label": "Cancel " + name, onclick: async () => {
