@@ -26,6 +26,7 @@ struct daemon_options {
     /* For tests: called before each commit; a code other than 0 makes the commit fail with it. */
     int (*commit_fault)(void *arg);
     void *commit_fault_arg;
+    int64_t late_ns; /* 0: as long as nodes may store without a daemon; tests wait less */
 };
 
 int daemon_open(const struct daemon_options *options, struct daemon **out, struct sl_failure *why);

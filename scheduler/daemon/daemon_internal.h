@@ -46,6 +46,8 @@
 #define DAEMON_STALL_NS        SL_MS_TO_NS(500) /* longer than a batch should take */
 #define DAEMON_TICKET_NS       SL_S_TO_NS(24 * 3600)
 #define DAEMON_KEY_BYTES       OBJECT_KEY_BYTES
+/* A node that hears nothing of a deletion encodes and stores on until it gives up, after 10 minutes. */
+#define DAEMON_LATE_NS         SL_S_TO_NS(15 * 60)
 /* So many of the newest ready videos keep their tasks, for people to look at. With each that gets ready some older
  * ones lose theirs, at start all. */
 #define DAEMON_TASKS_KEPT      1000
@@ -178,7 +180,8 @@ enum daemon_work_kind {
     WORK_SET,    /* committed reports to the published set */
     WORK_FINISH, /* manifests under their stable names, orphans swept */
     WORK_DELETE, /* a video's objects */
-    WORK_CLEAN   /* work/<video>/ of a finished video */
+    WORK_CLEAN,  /* work/<video>/ of a finished video */
+    WORK_LATE    /* what nodes stored of a video after its deletion */
 };
 
 struct daemon_work {
@@ -343,6 +346,13 @@ struct daemon_park {
     int64_t deadline_at_ns;
 };
 
+/* A deleted video, until nobody stores anything of it any more. */
+struct daemon_deleted {
+    struct daemon_deleted *next;
+    char text[VIDEO_ID_TEXT_BYTES];
+    int64_t due_at_ns;
+};
+
 /* ---- the daemon ---- */
 
 struct daemon_upload_slot;
@@ -369,8 +379,10 @@ struct daemon {
     pthread_t thread;
     bool thread_started;
 
-    struct daemon_map videos;   /* id to struct daemon_video */
-    struct daemon_video *timed; /* whose own work is repeated later */
+    struct daemon_map videos;                      /* id to struct daemon_video */
+    struct daemon_video *timed;                    /* whose own work is repeated later */
+    struct daemon_deleted *deleted, *deleted_last; /* to be swept once more, the soonest first */
+    int64_t late_ns;
     struct daemon_policy *policies;
     struct daemon_map parks; /* node to struct daemon_park */
     struct daemon_park *park_first;
@@ -455,6 +467,9 @@ void daemon_work_result(struct daemon *d, struct daemon_work *work);
 void daemon_plan_take(struct daemon *d, struct daemon_video *video, struct daemon_work *work);
 /* Once the video has left the core: its objects go, then its row, then `delete_call` is answered. */
 void daemon_delete_begin(struct daemon *d, struct daemon_video *video);
+/* Its folder is swept once more when nodes that missed the deletion have given up. */
+void daemon_deleted_add(struct daemon *d, const char *text);
+void daemon_deleted_sweep(struct daemon *d);
 
 /* ---- daemon_report.c ---- */
 

@@ -16,6 +16,8 @@ static int64_t next_deadline_ns(const struct daemon *d)
         at_ns = earlier(at_ns, d->park_first->deadline_at_ns);
     for (const struct daemon_video *video = d->timed; video; video = video->next_timed)
         at_ns = earlier(at_ns, video->retry_at_ns);
+    if (d->deleted)
+        at_ns = earlier(at_ns, d->deleted->due_at_ns);
     return at_ns;
 }
 
@@ -182,6 +184,7 @@ void *daemon_loop(void *arg)
             daemon_step(d, &tick);
         }
         timers_run(d);
+        daemon_deleted_sweep(d);
         if (!daemon_batch_end(d))
             break;
         done_ns = sl_now_ns();

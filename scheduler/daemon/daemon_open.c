@@ -218,6 +218,7 @@ int daemon_open(const struct daemon_options *options, struct daemon **out, struc
     d->config = options->config;
     d->commit_fault = options->commit_fault;
     d->commit_fault_arg = options->commit_fault_arg;
+    d->late_ns = options->late_ns > 0 ? options->late_ns : DAEMON_LATE_NS;
 
     int code = folder_open(d, options->data, why);
     if (code == SL_OK)
@@ -354,6 +355,10 @@ void daemon_close(struct daemon **daemon)
     for (size_t i = 0; i < d->videos.capacity; i++)
         if (d->videos.slots[i].key)
             daemon_video_free(d, d->videos.slots[i].pointer);
+    for (struct daemon_deleted *next; d->deleted; d->deleted = next) {
+        next = d->deleted->next;
+        free(d->deleted);
+    }
     daemon_map_fini(&d->videos);
     daemon_map_fini(&d->queued_since);
     daemon_list_fini(&d->again);

@@ -287,8 +287,23 @@ static void leftover_clear(struct daemon *d, const struct leftover *left)
         objects_delete_prefix(d->objects, prefix, NULL);
 }
 
+/* Of a video whose row is there nothing goes: an older database may have been put back. */
+static int mark_look(void *arg, const char *key, int64_t bytes)
+{
+    (void)bytes;
+    struct daemon *d = arg;
+    struct video_id video;
+    int version;
+    const char *text = strrchr(key, '/') + 1;
+    if (video_id_parse(text, &video) == SL_OK &&
+        store_get_video(d->store, video, published_version, &version) == SL_ENOENT)
+        daemon_deleted_add(d, text);
+    return 0;
+}
+
 void daemon_leftovers_sweep(struct daemon *d)
 {
+    objects_list(d->objects, "work/deleted/", mark_look, d, NULL);
     struct leftovers l = {.d = d};
     objects_list(d->objects, "work/", leftover_look, &l, NULL);
     for (size_t i = 0; i < l.count; i++)

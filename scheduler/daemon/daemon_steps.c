@@ -486,7 +486,22 @@ static int work_delete(struct daemon *d, struct daemon_work *work)
         code = folder_delete(d, work, "originals");
     if (code == SL_OK)
         daemon_source_path_drop(d, work->text);
+    /* That it was deleted outlives a restart; a disk too full for a mark is no reason to keep the video. */
+    char mark[DAEMON_KEY_BYTES];
+    snprintf(mark, sizeof mark, "work/deleted/%s", work->text);
+    if (code == SL_OK)
+        objects_put_bytes(d->objects, NULL, mark, "\n", 1, true, NULL);
     return code;
+}
+
+static int work_late(struct daemon *d, struct daemon_work *work)
+{
+    char mark[DAEMON_KEY_BYTES];
+    snprintf(mark, sizeof mark, "work/deleted/%s", work->text);
+    int code = folder_delete(d, work, "published");
+    if (code == SL_OK)
+        code = folder_delete(d, work, "work");
+    return code == SL_OK ? objects_delete(d->objects, NULL, mark, &work->failure) : code;
 }
 
 static int work_clean(struct daemon *d, struct daemon_work *work)
@@ -529,6 +544,9 @@ void daemon_work_run(struct daemon *d, struct daemon_work *work, struct store *r
         break;
     case WORK_CLEAN:
         work->code = work_clean(d, work);
+        break;
+    case WORK_LATE:
+        work->code = work_late(d, work);
         break;
     }
     if (work->code > 0) /* of a walk that was stopped */

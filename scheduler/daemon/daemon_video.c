@@ -411,6 +411,7 @@ static void delete_take(struct daemon *d, struct daemon_video *video, struct dae
         event.video = video->id;
         daemon_step(d, &event); /* a finished one has left the core already */
         daemon_op_add(d, (struct daemon_op){.kind = OP_DELETE_VIDEO, .video_id = video->id});
+        daemon_deleted_add(d, video->text);
         sl_info(&about, "deleted");
         daemon_video_leave(d, video);
     } else {
@@ -423,6 +424,31 @@ static void delete_take(struct daemon *d, struct daemon_video *video, struct dae
     }
     if (call && !daemon_list_push(&d->batch.calls, call))
         abort();
+}
+
+void daemon_deleted_add(struct daemon *d, const char *text)
+{
+    struct daemon_deleted *deleted = calloc(1, sizeof *deleted);
+    if (!deleted)
+        return; /* its mark stays, and the next start finds it */
+    snprintf(deleted->text, sizeof deleted->text, "%s", text);
+    deleted->due_at_ns = sl_now_ns() + d->late_ns;
+    *(d->deleted ? &d->deleted_last->next : &d->deleted) = deleted;
+    d->deleted_last = deleted;
+}
+
+void daemon_deleted_sweep(struct daemon *d)
+{
+    for (struct daemon_deleted *due; (due = d->deleted) && due->due_at_ns <= d->batch.now_ns;) {
+        struct daemon_work *work = daemon_work_new(WORK_LATE, NULL);
+        d->deleted = due->next;
+        if (work) {
+            memcpy(work->text, due->text, sizeof work->text);
+            if (!daemon_list_push(&d->batch.works, work))
+                daemon_work_free(&work);
+        }
+        free(due);
+    }
 }
 
 void daemon_work_result(struct daemon *d, struct daemon_work *work)
@@ -475,6 +501,7 @@ void daemon_work_result(struct daemon *d, struct daemon_work *work)
         return;
     case WORK_DELETE:
     case WORK_CLEAN:
+    case WORK_LATE:
         break;
     }
     daemon_video_touch(d, video);

@@ -445,6 +445,7 @@ static const char *work_sentence(enum daemon_work_kind kind)
         return "the daemon moves the catalog to the finished version";
     case WORK_DELETE:
     case WORK_CLEAN:
+    case WORK_LATE:
         return "the daemon deletes its objects";
     }
     return "";

@@ -412,6 +412,39 @@ static void test_delete_removes_objects_and_keeps_the_original(void **state)
     assert_true(w->agent.stale > 0);
 }
 
+/* By a node that did not hear of the deletion, and then died; over a restart as well. */
+static void test_what_is_stored_after_a_deletion_goes_too(void **state)
+{
+    struct world *w = *state;
+    char path[64], late[OBJECT_KEY_BYTES], mark[OBJECT_KEY_BYTES];
+    for (int restart = 0; restart < 2; restart++) {
+        farm_stop(&w->farm);
+        w->farm.options.late_ns = SL_MS_TO_NS(1500);
+        farm_start(&w->farm);
+        farm_submit(&w->farm, w->video);
+        snprintf(path, sizeof path, "/api/v1/videos/%s", w->video);
+        json_decref(farm_json(&w->farm, "DELETE", path, NULL, 200));
+        snprintf(late, sizeof late, "published/%s/1/h264/240p/000000.t9.m4s", w->video);
+        assert_int_equal(objects_put_bytes(w->farm.objects, NULL, late, "late", 4, false, NULL),
+                         SL_OK);
+        if (restart) {
+            farm_stop(&w->farm);
+            farm_start(&w->farm);
+        }
+        assert_int_equal(keys_below(&w->farm, "published/%s/", w->video), 1);
+        int64_t bytes;
+        snprintf(mark, sizeof mark, "work/deleted/%s", w->video);
+        assert_int_equal(objects_size(w->farm.objects, NULL, mark, &bytes, NULL), SL_OK);
+        for (int i = 0; i < 1000; i++) {
+            if (objects_size(w->farm.objects, NULL, mark, &bytes, NULL) == SL_ENOENT)
+                break;
+            nap_ms(10);
+        }
+        assert_int_equal(objects_size(w->farm.objects, NULL, mark, &bytes, NULL), SL_ENOENT);
+        assert_int_equal(keys_below(&w->farm, "published/%s/", w->video), 0);
+    }
+}
+
 static void test_retry_of_a_ready_video_makes_a_new_version(void **state)
 {
     struct world *w = *state;
@@ -551,6 +584,7 @@ int main(void)
         WORLD(test_tokens_of_finished_videos_count_as_stale),
         WORLD(test_cancel_makes_tokens_stale_and_retry_goes_on),
         WORLD(test_delete_removes_objects_and_keeps_the_original),
+        WORLD(test_what_is_stored_after_a_deletion_goes_too),
         WORLD(test_retry_of_a_ready_video_makes_a_new_version),
         WORLD(test_drained_node_finishes_and_gets_nothing_new),
         cmocka_unit_test(test_failing_commit_holds_replies_and_loses_nothing),
