@@ -84,7 +84,7 @@ static int windows_convert(const unsigned char *at, size_t length, struct sl_buf
     };
     for (size_t i = 0; i < length; i++) {
         uint32_t point = at[i] >= 0x80 && at[i] < 0xa0 ? points[at[i] - 0x80] : at[i];
-        if (point == 0)
+        if (point == 0 && at[i])
             return sl_fail(
                 why, SL_EFORMAT,
                 "the text is neither UTF-8 nor UTF-16 with a mark, and byte %02x at place "
