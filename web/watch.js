@@ -25,6 +25,7 @@ const frameSeconds = () => (status.source.frames && status.source.duration_secon
 
 async function previewStart(master) {
   preview = true;
+  $("video").poster = new URL("poster.jpg", new URL(master, location.href)).href;
   const draw = await thumbnails(new URL("thumbnails.vtt", new URL(master, location.href)).href);
   if (draw) previewWire(draw);
 }

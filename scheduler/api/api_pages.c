@@ -30,8 +30,9 @@ struct api_pages {
     int count;
 };
 
-/* Scripts, styles and pictures of this server and nothing else; media also from memory, as hls.js feeds it. */
-static const char policy[] = "default-src 'self'; media-src 'self' blob:; object-src 'none'; "
+/* Scripts, styles and pictures of this server and nothing else; media also from memory, as hls.js feeds it, and from its empty data: track for
+ * subtitles. */
+static const char policy[] = "default-src 'self'; media-src 'self' blob: data:; object-src 'none'; "
                              "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 static const char *page_type(const char *name)

@@ -355,6 +355,22 @@ test("the watch page plays what is there while the rest is encoded", async (brow
   await api("DELETE", `/api/v1/videos/${video}`);
 });
 
+test("the watch page switches language and subtitles", async (browser) => {
+  const page = await pageOf(browser), video = await finished();
+  await settled(page, "/watch/" + video);
+  await page.waitForFunction(() => document.querySelector("video").readyState >= 2);
+  const audios = await page.locator("#audio option").allTextContents(), texts = await page.locator("#subtitles option").allTextContents();
+  equal([audios.length, texts.length], [2, 2], `choices ${audios} and ${texts}`);
+  await page.selectOption("#audio", { index: 1 });
+  await page.waitForFunction(() => window.player.audioTrack === 1);
+  await page.selectOption("#subtitles", { index: 1 });
+  const shown = () => page.evaluate(() => [...document.querySelector("video").textTracks].filter((track) => track.mode === "showing").flatMap((track) => [...(track.cues || [])].map((cue) => cue.text)));
+  await until(async () => (await shown()).some((text) => text.includes("first line")), 20, "the subtitles are shown");
+  await page.selectOption("#subtitles", { index: 0 });
+  await until(async () => (await shown()).length === 0, 10, "they are off again");
+  await page.done();
+});
+
 test("pointing at the seek bar shows what is there", async (browser) => {
   const page = await pageOf(browser), video = await finished();
   const { manifests } = await statusOf(video);
