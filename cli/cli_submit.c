@@ -89,6 +89,18 @@ static int options_add(struct cli *cli, const struct cli_args *args, json_t *sen
     if (external && !provider)
         return cli_fail(cli, CLI_USAGE, "invalid",
                         "--external-id needs --provider beside it: the two together name a video");
+    const char *stream = cli_args_text(args, "stream");
+    if (stream) {
+        char *end = NULL;
+        errno = 0;
+        long number = strtol(stream, &end, 10);
+        if (errno || end == stream || *end || number < 0 || number > INT16_MAX)
+            return cli_fail(cli, CLI_USAGE, "invalid",
+                            "--stream: \"%s\" is no index of a stream (0 or more, as ffprobe "
+                            "counts them)",
+                            stream);
+        json_object_set_new(send, "stream", json_integer(number));
+    }
     if (priority)
         json_object_set_new(send, "priority", json_string(priority));
     if (provider && json_object_set_new(send, "provider", json_string(provider)) != 0)

@@ -216,6 +216,13 @@ void cli_view_video(const struct cli_term *term, const json_t *status)
         field(term, &out, "expected", cli_json_text(status, "estimated_completion"));
     source_text(json_object_get(status, "source"), text, sizeof text);
     field(term, &out, "source", text);
+    size_t i;
+    json_t *source_note;
+    json_array_foreach(json_object_get(json_object_get(status, "source"), "notes"), i, source_note)
+    {
+        field(term, &out, i ? "" : "notes",
+              json_string_value(source_note) ? json_string_value(source_note) : "");
+    }
     progress_fields(term, &out, json_object_get(status, "pipeline_progress"));
     double playable = cli_json_real(status, "playable_seconds");
     if (playable > 0) {

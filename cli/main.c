@@ -35,6 +35,8 @@ static const struct cli_option submit_options[] = {
     {"provider", "ID", "who it comes from"},
     {"external-id", "ID", "its id there; the same two again give the same video"},
     {"subtitles", "LANG:FILE", "an SRT, ASS or WebVTT file that belongs to it; may be given again"},
+    {"stream", "N",
+     "which video stream to take, by its index (default: the best; status says which)"},
     {"watch", NULL, "stay and show it until its end"},
 };
 static const struct cli_option list_options[] = {

@@ -33,16 +33,20 @@ struct cpu_scale {
 
 static struct geometry geometry_of(const AVFrame *frame)
 {
-    bool full = frame->color_range == AVCOL_RANGE_JPEG || frame->format == AV_PIX_FMT_YUVJ420P ||
-                frame->format == AV_PIX_FMT_YUVJ422P || frame->format == AV_PIX_FMT_YUVJ444P ||
-                frame->format == AV_PIX_FMT_YUVJ440P || frame->format == AV_PIX_FMT_YUVJ411P;
+    const AVPixFmtDescriptor *desc = av_pix_fmt_desc_get((enum AVPixelFormat)frame->format);
+    bool rgb = desc && desc->flags & AV_PIX_FMT_FLAG_RGB;
+    bool full = frame->color_range == AVCOL_RANGE_JPEG ||
+                (rgb && frame->color_range != AVCOL_RANGE_MPEG) ||
+                frame->format == AV_PIX_FMT_YUVJ420P || frame->format == AV_PIX_FMT_YUVJ422P ||
+                frame->format == AV_PIX_FMT_YUVJ444P || frame->format == AV_PIX_FMT_YUVJ440P ||
+                frame->format == AV_PIX_FMT_YUVJ411P;
     return (struct geometry){
         .format = frame->format,
         .width = frame->width,
         .height = frame->height,
         .primaries = (int)frame->color_primaries,
         .transfer = (int)frame->color_trc,
-        .matrix = (int)frame->colorspace,
+        .matrix = rgb ? (int)AVCOL_SPC_RGB : (int)frame->colorspace,
         .chroma_location = (int)frame->chroma_location,
         .full_range = full,
     };
@@ -69,8 +73,7 @@ static zimg_chroma_location_e chroma_location(int location)
 static bool format_readable(const AVPixFmtDescriptor *desc)
 {
     const uint64_t never = AV_PIX_FMT_FLAG_BE | AV_PIX_FMT_FLAG_PAL | AV_PIX_FMT_FLAG_BITSTREAM |
-                           AV_PIX_FMT_FLAG_HWACCEL | AV_PIX_FMT_FLAG_RGB | AV_PIX_FMT_FLAG_FLOAT |
-                           AV_PIX_FMT_FLAG_BAYER;
+                           AV_PIX_FMT_FLAG_HWACCEL | AV_PIX_FMT_FLAG_FLOAT | AV_PIX_FMT_FLAG_BAYER;
     if (!desc || (desc->flags & never) || desc->comp[0].depth < 8 || desc->comp[0].shift)
         return false;
     if (desc->nb_components <= 2)
@@ -78,7 +81,8 @@ static bool format_readable(const AVPixFmtDescriptor *desc)
     if (!(desc->flags & AV_PIX_FMT_FLAG_PLANAR) || desc->log2_chroma_w > 2 ||
         desc->log2_chroma_h > 2)
         return false;
-    return desc->comp[0].plane == 0 && desc->comp[1].plane == 1 && desc->comp[2].plane == 2;
+    return desc->comp[0].plane != desc->comp[1].plane &&
+           desc->comp[1].plane != desc->comp[2].plane && desc->comp[2].plane != desc->comp[0].plane;
 }
 
 static int pick(int source, int target)
@@ -95,7 +99,9 @@ static void describe(zimg_image_format *out, const AVPixFmtDescriptor *desc, int
     out->pixel_type = desc->comp[0].depth > 8 ? ZIMG_PIXEL_WORD : ZIMG_PIXEL_BYTE;
     out->depth = (unsigned)desc->comp[0].depth;
     out->pixel_range = full_range ? ZIMG_RANGE_FULL : ZIMG_RANGE_LIMITED;
-    if (desc->nb_components >= 3) {
+    if (desc->flags & AV_PIX_FMT_FLAG_RGB) {
+        out->color_family = ZIMG_COLOR_RGB;
+    } else if (desc->nb_components >= 3) {
         out->color_family = ZIMG_COLOR_YUV;
         out->subsample_w = desc->log2_chroma_w;
         out->subsample_h = desc->log2_chroma_h;
@@ -296,8 +302,10 @@ int cpu_scale_run(struct cpu_scale *scale, const AVFrame *from, AVFrame *into,
     zimg_image_buffer_const in = {.version = ZIMG_API_VERSION};
     zimg_image_buffer out = {.version = ZIMG_API_VERSION};
     for (int i = 0; i < planes; i++) {
-        in.plane[i].data = src->data[i];
-        in.plane[i].stride = src->linesize[i];
+        /* zimg has R, G, B in this order; libav's planar RGB lies as G, B, R. */
+        int plane = desc->comp[i].plane;
+        in.plane[i].data = src->data[plane];
+        in.plane[i].stride = src->linesize[plane];
         in.plane[i].mask = ZIMG_BUFFER_MAX;
         out.plane[i].data = dst->data[i];
         out.plane[i].stride = dst->linesize[i];

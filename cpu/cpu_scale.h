@@ -1,6 +1,6 @@
 /* cpu/cpu_scale.h: one decoded picture to one rung's picture, on the CPU, by zimg.
  *
- * Bicubic with antialiasing, planar YUV of 8 to 16 bits and any chroma subsampling in, I420 (or 10-bit I420) out,
+ * Bicubic with antialiasing, planar YUV of 8 to 16 bits and any chroma subsampling or planar RGB in, I420 (or 10-bit I420) out,
  * colour matrix and range converted. Colour that the source leaves unspecified is taken to be the target's.
  * Where depth is lost, ordered dither; chroma is sited left. The filter graph is built once per source geometry.
  *

@@ -40,6 +40,24 @@ uint64_t media_frame_hash(const AVFrame *frame)
     return value ? value : 1;
 }
 
+bool media_frame_is_interlaced(const AVFrame *frame)
+{
+#if LIBAVUTIL_VERSION_INT >= AV_VERSION_INT(58, 7, 100)
+    return (frame->flags & AV_FRAME_FLAG_INTERLACED) != 0;
+#else
+    return frame->interlaced_frame != 0;
+#endif
+}
+
+bool media_frame_is_top_first(const AVFrame *frame)
+{
+#if LIBAVUTIL_VERSION_INT >= AV_VERSION_INT(58, 7, 100)
+    return (frame->flags & AV_FRAME_FLAG_TOP_FIELD_FIRST) != 0;
+#else
+    return frame->top_field_first != 0;
+#endif
+}
+
 static enum AVPixelFormat format_of(enum hal_layout layout)
 {
     switch (layout) {

@@ -16,6 +16,10 @@
  * machine; never 0, which means "no frame". */
 uint64_t media_frame_hash(const AVFrame *frame);
 
+/* Does the decoder say that it holds two fields, and which of them is the earlier? */
+bool media_frame_is_interlaced(const AVFrame *frame);
+bool media_frame_is_top_first(const AVFrame *frame);
+
 /* The picture as encoders take it; points into frame. */
 void media_frame_view(const AVFrame *frame, enum hal_layout layout, struct hal_frame *out);
 

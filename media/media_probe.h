@@ -23,7 +23,8 @@ struct media_progress {
     void *arg;
 };
 
-int media_probe(const struct media_input *input, struct sl_arena *arena,
+/* stream_asked: index of the video stream to take; -1: the one that av_find_best_stream takes. */
+int media_probe(const struct media_input *input, int32_t stream_asked, struct sl_arena *arena,
                 const struct media_progress *progress, struct media_info *info,
                 struct media_index *index, struct sl_failure *why);
 

@@ -21,7 +21,10 @@ struct media_range {
     AVFrame *frame;
     AVPacket *held[HELD_MAX]; /* read while seeking, to be decoded first */
     int held_first, held_count;
+    AVFrame *before;  /* context: the last one before the range */
+    AVFrame *delayed; /* the first of the range, while the one before it is given out */
     int64_t last_pts;
+    int64_t decoded; /* frames since the start of the source, for those that are counted */
     bool input_ended;
     bool done;
     struct media_range_stats stats;
@@ -44,6 +47,11 @@ static int held_push(struct media_range *range, AVPacket *packet)
     av_packet_move_ref(copy, packet);
     range->held[range->held_count++] = copy;
     return SL_OK;
+}
+
+static bool times_in_packets(const struct media_range *range)
+{
+    return range->params.video->times == FRAME_TIMES_PACKETS;
 }
 
 static int read_packet(struct media_range *range, struct sl_failure *why)
@@ -170,7 +178,11 @@ static int seek_range(struct media_range *range, struct sl_failure *why)
     got = seek_key(range, start, &at, why);
     if (got <= 0)
         return got;
-    for (int i = 0; i < range->params.preroll; i++) {
+    /* The frame before the range is some frame of the keyframe span before it. */
+    int32_t preroll = range->params.preroll;
+    if (range->params.context && preroll == PREROLL_NONE)
+        preroll = 1;
+    for (int i = 0; i < preroll; i++) {
         int64_t before = at;
         got = seek_key(range, before - 1, &at, why);
         if (got < 0)
@@ -178,7 +190,7 @@ static int seek_range(struct media_range *range, struct sl_failure *why)
         if (got == 0 || at >= before)
             return 0; /* there is nothing before: the start of the source is the preroll */
     }
-    if (range->params.preroll == PREROLL_NONE && at < start) {
+    if (preroll == PREROLL_NONE && at < start) {
         int code = skip_to_start(range, why);
         if (code != SL_OK)
             return code;
@@ -200,13 +212,17 @@ int media_range_open(const struct media_input *input, const struct media_range_p
     range->last_pts = INT64_MIN;
     range->packet = av_packet_alloc();
     range->frame = av_frame_alloc();
-    int code = range->packet && range->frame ? open_source(range, why)
-                                             : sl_fail(why, SL_ENOMEM, "no memory for a decoder");
+    range->before = av_frame_alloc();
+    range->delayed = av_frame_alloc();
+    int code = range->packet && range->frame && range->before && range->delayed
+                   ? open_source(range, why)
+                   : sl_fail(why, SL_ENOMEM, "no memory for a decoder");
     if (code != SL_OK)
         goto fail;
 
     bool whole = params->start_pts <= params->video->first_pts;
-    range->stats.linear = whole || params->preroll >= PREROLL_LINEAR || !params->video->seekable;
+    range->stats.linear = whole || params->preroll >= PREROLL_LINEAR || !params->video->seekable ||
+                          !times_in_packets(range);
     if (!range->stats.linear) {
         int got = seek_range(range, why);
         if (got < 0) {
@@ -246,28 +262,42 @@ static int feed(struct media_range *range, struct sl_failure *why)
     if (sent == AVERROR(ENOMEM))
         return sl_fail(why, SL_ENOMEM, "no memory to decode");
     bool inside =
-        pts != AV_NOPTS_VALUE && pts >= range->params.start_pts && pts < range->params.end_pts;
+        !times_in_packets(range) ||
+        (pts != AV_NOPTS_VALUE && pts >= range->params.start_pts && pts < range->params.end_pts);
     if (sent < 0 && inside)
         range->stats.errors++;
     return SL_OK;
 }
 
-static int64_t frame_time(const AVFrame *frame)
+static int64_t frame_time(struct media_range *range, const AVFrame *frame)
 {
-    return frame->pts != AV_NOPTS_VALUE ? frame->pts : frame->best_effort_timestamp;
+    const struct rational *rate = &range->params.video->frame_rate;
+    switch (range->params.video->times) {
+    case FRAME_TIMES_DECODED:
+        return frame->best_effort_timestamp;
+    case FRAME_TIMES_COUNTED:
+        return av_rescale_q(range->decoded++, (AVRational){rate->den, rate->num},
+                            range->stream->time_base);
+    default:
+        return frame->pts != AV_NOPTS_VALUE ? frame->pts : frame->best_effort_timestamp;
+    }
 }
 
 /* 1: give it out; 0: drop it. */
 static int judge(struct media_range *range, struct sl_failure *why)
 {
     AVFrame *frame = range->frame;
-    frame->pts = frame_time(frame);
+    frame->pts = frame_time(range, frame);
     if (frame->pts == AV_NOPTS_VALUE)
         return sl_fail(why, SL_EDECODE,
                        "a decoded frame carries no presentation time: remux the source into "
                        "Matroska or MP4");
     if (frame->pts < range->params.start_pts) {
         range->stats.frames_dropped++;
+        if (range->params.context) {
+            av_frame_unref(range->before);
+            av_frame_move_ref(range->before, frame);
+        }
         return 0;
     }
     if (frame->pts <= range->last_pts)
@@ -278,19 +308,28 @@ static int judge(struct media_range *range, struct sl_failure *why)
     if (frame->pts >= range->params.end_pts) {
         range->stats.seam_next = media_frame_hash(frame);
         range->done = true;
-        return 0;
+        return range->params.context ? 1 : 0;
     }
     if ((frame->flags & AV_FRAME_FLAG_CORRUPT) || frame->decode_error_flags)
         range->stats.errors++;
     if (range->stats.frames == 0)
         range->stats.seam_first = media_frame_hash(frame);
     range->stats.frames++;
+    if (range->before->buf[0]) {
+        av_frame_move_ref(range->delayed, frame);
+        av_frame_move_ref(frame, range->before);
+    }
     return 1;
 }
 
 int media_range_next(struct media_range *range, AVFrame **out, struct sl_failure *why)
 {
     av_frame_unref(range->frame);
+    if (range->delayed->buf[0]) {
+        av_frame_move_ref(range->frame, range->delayed);
+        *out = range->frame;
+        return 1;
+    }
     while (!range->done) {
         int got = avcodec_receive_frame(range->decoder, range->frame);
         if (got >= 0) {
@@ -332,6 +371,8 @@ void media_range_close(struct media_range **range)
     media_source_close(&r->source);
     av_packet_free(&r->packet);
     av_frame_free(&r->frame);
+    av_frame_free(&r->before);
+    av_frame_free(&r->delayed);
     free(r);
     *range = NULL;
 }

@@ -31,10 +31,12 @@ struct media_range_params {
     int64_t start_pts;
     int64_t end_pts;
     int32_t preroll; /* PREROLL_NONE, keyframes, PREROLL_LINEAR */
+    bool
+        context; /* give the frame before the range and the one behind it as well, for filters that look around */
 };
 
 struct media_range_stats {
-    int64_t frames;         /* given out */
+    int64_t frames;         /* given out, context not counted */
     int64_t frames_dropped; /* decoded before the start */
     int64_t
         errors; /* packets inside the range that the decoder refused, and frames it marked corrupt */
@@ -46,7 +48,7 @@ struct media_range_stats {
 int media_range_open(const struct media_input *input, const struct media_range_params *params,
                      struct media_range **out, struct sl_failure *why);
 
-/* The next frame: 1; 0 when the range is complete; SL_E*. Its pts is set. */
+/* The next frame: 1; 0 when the range is complete; SL_E*. Its pts is set: by it context is told from the range. */
 int media_range_next(struct media_range *range, AVFrame **out, struct sl_failure *why);
 
 const struct media_range_stats *media_range_stats(const struct media_range *range);

@@ -73,7 +73,8 @@ static int64_t packet_time(const struct media_stills *s)
     return s->stream->codecpar->video_delay == 0 ? s->packet->dts : AV_NOPTS_VALUE;
 }
 
-/* Leaves the key packet at pts in s->packet: 1, or 0 when it does not come. */
+/* Leaves the key packet at pts in s->packet: 1, or 0 when it does not come. Of a source whose packets have no times
+ * only the first keyframe is known as one. */
 static int packet_find(struct media_stills *s, int64_t pts, int64_t packets_max,
                        struct sl_failure *why)
 {
@@ -82,7 +83,7 @@ static int packet_find(struct media_stills *s, int64_t pts, int64_t packets_max,
         if (got <= 0)
             return got;
         if (s->packet->stream_index == s->stream->index && (s->packet->flags & AV_PKT_FLAG_KEY) &&
-            packet_time(s) == pts)
+            (s->video->times != FRAME_TIMES_PACKETS || packet_time(s) == pts))
             return 1;
         av_packet_unref(s->packet);
     }

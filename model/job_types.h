@@ -32,8 +32,14 @@ struct job_segment {
     int32_t frame_count; /* predicted by the index */
 };
 
+struct job_probe {
+    int32_t
+        stream_asked; /* index of the video stream to take; -1: the one that av_find_best_stream takes */
+};
+
 struct job_transcode {
     struct media_video source;
+    struct plan_picture picture;
     int64_t start_pts; /* chunk range, source time base */
     int64_t end_pts;
     int64_t origin_pts;
@@ -78,6 +84,7 @@ struct job_text {
 
 struct job_images {
     struct media_video source;
+    struct plan_picture picture;
     struct plan_images images;
     int64_t origin_pts; /* source time base */
     int64_t end_pts;
@@ -114,6 +121,7 @@ struct job {
     char device_id[DEVICE_ID_BYTES]; /* chosen by the HAL on the node */
     struct limits limits;            /* 0: the default of that one */
     union {
+        struct job_probe probe;
         struct job_transcode transcode;
         struct job_audio audio;
         struct job_text text;

@@ -20,27 +20,47 @@ struct rational {
 #define MEDIA_TEXTS_MAX    12 /* text streams that are taken; further ones are left out */
 #define MEDIA_CHAPTERS_MAX 200
 #define SHA256_BYTES       32
+#define MEDIA_STREAMS_MAX  16 /* rows that are kept to tell a person what there was to choose from */
 
-/* The stream that av_find_best_stream takes. */
+/* Where the times of frames come from. Whoever reads the source takes them from the same place. */
+enum frame_times {
+    FRAME_TIMES_PACKETS, /* the container's, of each packet */
+    FRAME_TIMES_DECODED, /* some packets have none: as a decoder that walks from the start makes them up */
+    FRAME_TIMES_COUNTED, /* none has one (a raw stream): the frame's number at the stream's rate */
+    FRAME_TIMES_COUNT,
+};
+
+/* The stream that av_find_best_stream takes, or the one that was asked for. */
 struct media_video {
     int32_t stream_index;
     char codec[MEDIA_WORD_BYTES];   /* libavcodec's name: "h264" */
     char profile[MEDIA_WORD_BYTES]; /* "High", or empty */
     char pix_fmt[MEDIA_WORD_BYTES]; /* "yuv420p" */
-    int32_t width;                  /* coded, before sample aspect and rotation */
+    int32_t width; /* as decoded, before the container's crop, sample aspect, rotation */
     int32_t height;
+    int32_t crop_left; /* what the container hides of the decoded picture */
+    int32_t crop_top;
+    int32_t crop_right;
+    int32_t crop_bottom;
+    bool mirrored;            /* to be shown with left and right exchanged, before it is turned */
     int32_t rotation_degrees; /* clockwise turn that shows it upright: 0, 90, 180, 270 */
     int32_t bit_depth;
-    struct rational sar;        /* 1:1 where the file says nothing */
+    struct rational sar; /* 1:1 where the file says nothing */
+    struct rational
+        frame_sar; /* what the first frame itself says; another later means another shape */
     struct rational time_base;  /* of pts */
     struct rational frame_rate; /* average; for CODECS, keyint and estimates, never for timing */
     bool variable_frame_rate;
-    bool interlaced;
+    bool interlaced;      /* some frame may hold two fields; each frame says so itself */
+    bool top_field_first; /* of most interlaced frames looked at */
+    bool telecined;       /* film in 2:3 pulldown, as hard fields */
     /* ITU-T H.273 numbers; 2 is unspecified. */
     int32_t color_primaries;
     int32_t color_transfer;
     int32_t color_matrix;
     bool full_range;
+    int32_t hdr_peak_nits; /* brightest the source says to hold; 0: it says nothing */
+    enum frame_times times;
     bool seekable;       /* false: one lease walks the whole source */
     int64_t first_pts;   /* of the first presented frame */
     int64_t end_pts;     /* last pts + its duration */
@@ -91,6 +111,16 @@ struct media_chapter {
     char title[MEDIA_TITLE_BYTES]; /* as above */
 };
 
+/* A video stream of the file, for the person who chooses. */
+struct media_stream {
+    int32_t index;
+    int32_t program; /* of a transport stream; -1: none */
+    char codec[MEDIA_WORD_BYTES];
+    int32_t width;
+    int32_t height;
+    bool is_default;
+};
+
 struct media_info {
     char container[MEDIA_WORD_BYTES]; /* libavformat's name: "mov,mp4,m4a,3gp,3g2,mj2" */
     int64_t size_bytes;
@@ -98,6 +128,9 @@ struct media_info {
     int32_t video_stream_count;
     int32_t audio_stream_count;
     int32_t subtitle_stream_count;
+    struct media_stream streams[MEDIA_STREAMS_MAX]; /* video streams, the first so many */
+    int32_t stream_count;
+    int32_t stream_asked; /* index that the submission named; -1: none, the best was taken */
     bool has_video;
     struct media_video video;
     struct media_audio

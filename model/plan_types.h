@@ -95,9 +95,23 @@ struct plan_images {
     int32_t still_count;
 };
 
+/* How decoded pictures become what is encoded, the same for all chunks. What is not said here follows from the
+ * source: crop, then square samples by scaling, then mirror and turn. Colours are ITU-T H.273 numbers. */
+struct plan_picture {
+    bool deinterlace; /* frames that say they are interlaced; one frame out for each frame in */
+    int32_t tonemap_peak_nits; /* 0: the source is SDR */
+    int32_t source_primaries;  /* of frames that leave it unsaid */
+    int32_t source_transfer;
+    int32_t source_matrix;
+    int32_t primaries; /* of every rung; the range is limited */
+    int32_t transfer;
+    int32_t matrix;
+};
+
 struct plan {
     /* As probed. Without a picture there are no rungs and no chunks, and only time_base means something. */
     struct media_video video;
+    struct plan_picture picture;
     struct media_audio *sources; /* audio streams that renditions are made of */
     int32_t source_count;
     char left_out[PLAN_NOTE_BYTES]; /* what of the source is not published and why; empty: all is */

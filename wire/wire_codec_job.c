@@ -10,6 +10,9 @@
     I(start_pts) I(end_pts) I(origin_pts) I(byte_first) I(timescale) I(reorder_ticks) I(gop_ns)    \
     R(frame_rate) I(preroll) I(last_chunk) I(write_init) E(check, CHECK_ALL + 1)
 
+#define PROBE_MEMBERS(I, T, E, R)                                                                  \
+    I(stream_asked)
+
 #define SEGMENT_MEMBERS(I, T, E, R)                                                                \
     I(number) I(start_pts) I(end_pts) I(frame_count)
 
@@ -46,13 +49,15 @@ static int transcode_put(const struct job_transcode *from, struct sl_arena *aren
     Sluice__V1__JobSegment *segments;
     Sluice__V1__Rung *rungs;
     to->source = sl_arena_alloc(arena, sizeof *to->source);
+    to->picture = sl_arena_alloc(arena, sizeof *to->picture);
     to->n_segments = (size_t)from->segment_count;
     to->segments = wire_repeated(arena, to->n_segments, sizeof *segments, (void **)&segments);
     to->n_rungs = (size_t)from->rung_count;
     to->rungs = wire_repeated(arena, to->n_rungs, sizeof *rungs, (void **)&rungs);
-    if (!to->source || !to->segments || !to->rungs)
+    if (!to->source || !to->picture || !to->segments || !to->rungs)
         return SL_ENOMEM;
     wire_video_put(&from->source, to->source);
+    wire_picture_put(&from->picture, to->picture);
     for (size_t i = 0; i < to->n_segments; i++)
         segment_put(&from->segments[i], &segments[i]);
     for (size_t i = 0; i < to->n_rungs; i++)
@@ -99,10 +104,18 @@ static int images_put(const struct job_images *from, struct sl_arena *arena,
     IMAGES_MEMBERS(WIRE_PUT_I, WIRE_PUT_T, WIRE_PUT_E, WIRE_PUT_R)
     to->source = sl_arena_alloc(arena, sizeof *to->source);
     to->images = sl_arena_alloc(arena, sizeof *to->images);
-    if (!to->source || !to->images)
+    to->picture = sl_arena_alloc(arena, sizeof *to->picture);
+    if (!to->source || !to->images || !to->picture)
         return SL_ENOMEM;
+    wire_picture_put(&from->picture, to->picture);
     wire_video_put(&from->source, to->source);
     return wire_plan_images_put(&from->images, arena, to->images);
+}
+
+static void probe_put(const struct job_probe *from, Sluice__V1__JobProbe *to)
+{
+    sluice__v1__job_probe__init(to);
+    PROBE_MEMBERS(WIRE_PUT_I, WIRE_PUT_T, WIRE_PUT_E, WIRE_PUT_R)
 }
 
 static void package_put(const struct job_package *from, Sluice__V1__JobPackage *to)
@@ -164,6 +177,12 @@ static int job_put(const struct job *from, struct sl_arena *arena, Sluice__V1__J
     case STEP_IMAGES:
         to->images = sl_arena_alloc(arena, sizeof *to->images);
         return to->images ? images_put(&from->images, arena, to->images) : SL_ENOMEM;
+    case STEP_PROBE:
+        to->probe = sl_arena_alloc(arena, sizeof *to->probe);
+        if (!to->probe)
+            return SL_ENOMEM;
+        probe_put(&from->probe, to->probe);
+        return SL_OK;
     case STEP_PACKAGE:
         to->package = sl_arena_alloc(arena, sizeof *to->package);
         if (!to->package)
@@ -201,6 +220,7 @@ static int transcode_get(struct wire_decoder *d, const Sluice__V1__JobTranscode 
         return wire_fail(d, "job.transcode", "missing");
     TRANSCODE_MEMBERS(WIRE_GET_I, WIRE_GET_T, WIRE_GET_E, WIRE_GET_R)
     if (wire_video_get(d, in->source, &out->source) ||
+        wire_picture_get(d, in->picture, &out->picture) ||
         wire_count_get(d, "job.segments", in->n_segments, PLAN_CHUNK_SEGMENTS_MAX,
                        &out->segment_count) ||
         wire_count_get(d, "job.rungs", in->n_rungs, POLICY_RUNGS_MAX, &out->rung_count))
@@ -249,9 +269,18 @@ static int images_get(struct wire_decoder *d, const Sluice__V1__JobImages *in,
     if (!in)
         return wire_fail(d, "job.images", "missing");
     IMAGES_MEMBERS(WIRE_GET_I, WIRE_GET_T, WIRE_GET_E, WIRE_GET_R)
-    if (wire_video_get(d, in->source, &out->source))
+    if (wire_video_get(d, in->source, &out->source) ||
+        wire_picture_get(d, in->picture, &out->picture))
         return d->code;
     return wire_plan_images_get(d, in->images, &out->images);
+}
+
+static int probe_get(struct wire_decoder *d, const Sluice__V1__JobProbe *in, struct job_probe *out)
+{
+    if (!in)
+        return wire_fail(d, "job.probe", "missing");
+    PROBE_MEMBERS(WIRE_GET_I, WIRE_GET_T, WIRE_GET_E, WIRE_GET_R)
+    return SL_OK;
 }
 
 static int package_get(struct wire_decoder *d, const Sluice__V1__JobPackage *in,
@@ -316,6 +345,8 @@ static int job_get(struct wire_decoder *d, const Sluice__V1__Job *in, struct job
         return text_get(d, in->text, &out->text);
     case STEP_IMAGES:
         return images_get(d, in->images, &out->images);
+    case STEP_PROBE:
+        return probe_get(d, in->probe, &out->probe);
     case STEP_PACKAGE:
         return package_get(d, in->package, &out->package);
     case STEP_VERIFY:

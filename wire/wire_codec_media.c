@@ -9,7 +9,12 @@
     I(stream_index) T(codec) T(profile) T(pix_fmt) I(width) I(height) I(rotation_degrees)          \
     I(bit_depth) R(sar) R(time_base) R(frame_rate) I(variable_frame_rate) I(interlaced)            \
     I(color_primaries) I(color_transfer) I(color_matrix) I(full_range) I(seekable) I(first_pts)    \
-    I(end_pts) I(frame_count) I(bytes)
+    I(end_pts) I(frame_count) I(bytes) I(crop_left) I(crop_top) I(crop_right) I(crop_bottom)       \
+    I(mirrored) I(top_field_first) I(telecined) I(hdr_peak_nits) E(times, FRAME_TIMES_COUNT)      \
+    R(frame_sar)
+
+#define STREAM_MEMBERS(I, T, E, R)                                                                 \
+    I(index) I(program) T(codec) I(width) I(height) I(is_default)
 
 #define AUDIO_MEMBERS(I, T, E, R)                                                                  \
     I(stream_index) T(codec) T(layout) I(channels) I(sample_rate_hz) R(time_base) I(first_pts)     \
@@ -17,7 +22,7 @@
 
 #define INFO_MEMBERS(I, T, E, R)                                                                   \
     T(container) I(size_bytes) I(duration_ns) I(video_stream_count) I(audio_stream_count)          \
-    I(subtitle_stream_count) I(has_video) T(audio_note) I(text_left_out)
+    I(subtitle_stream_count) I(has_video) T(audio_note) I(text_left_out) I(stream_asked)
 /* clang-format on */
 
 void wire_video_put(const struct media_video *from, Sluice__V1__MediaVideo *to)
@@ -56,6 +61,19 @@ static void info_members_put(const struct media_info *from, Sluice__V1__MediaInf
     INFO_MEMBERS(WIRE_PUT_I, WIRE_PUT_T, WIRE_PUT_E, WIRE_PUT_R)
 }
 
+static void stream_put(const struct media_stream *from, Sluice__V1__MediaStream *to)
+{
+    sluice__v1__media_stream__init(to);
+    STREAM_MEMBERS(WIRE_PUT_I, WIRE_PUT_T, WIRE_PUT_E, WIRE_PUT_R)
+}
+
+static int stream_get(struct wire_decoder *d, const Sluice__V1__MediaStream *in,
+                      struct media_stream *out)
+{
+    STREAM_MEMBERS(WIRE_GET_I, WIRE_GET_T, WIRE_GET_E, WIRE_GET_R)
+    return SL_OK;
+}
+
 int wire_info_put(const struct media_info *from, struct sl_arena *arena, struct wire_info *to)
 {
     info_members_put(from, &to->info);
@@ -66,6 +84,12 @@ int wire_info_put(const struct media_info *from, struct sl_arena *arena, struct 
     for (int32_t i = 0; i < from->audio_count; i++) {
         wire_audio_put(&from->audio[i], &to->audio[i]);
         to->audio_list[i] = &to->audio[i];
+    }
+    to->info.n_streams = (size_t)from->stream_count;
+    to->info.streams = to->stream_list;
+    for (size_t i = 0; i < to->info.n_streams; i++) {
+        stream_put(&from->streams[i], &to->streams[i]);
+        to->stream_list[i] = &to->streams[i];
     }
     int code =
         wire_texts_put(from->texts, from->text_count, arena, &to->info.n_texts, &to->info.texts);
@@ -80,10 +104,14 @@ int wire_info_get(struct wire_decoder *d, const Sluice__V1__MediaInfo *in, struc
         return wire_fail(d, "info", "missing");
     INFO_MEMBERS(WIRE_GET_I, WIRE_GET_T, WIRE_GET_E, WIRE_GET_R)
     if (wire_video_get(d, in->video, &out->video) ||
-        wire_count_get(d, "audio", in->n_audio, MEDIA_AUDIO_MAX, &out->audio_count))
+        wire_count_get(d, "audio", in->n_audio, MEDIA_AUDIO_MAX, &out->audio_count) ||
+        wire_count_get(d, "info.streams", in->n_streams, MEDIA_STREAMS_MAX, &out->stream_count))
         return d->code;
     for (size_t i = 0; i < in->n_audio; i++)
         if (wire_audio_get(d, in->audio[i], &out->audio[i]))
+            return d->code;
+    for (size_t i = 0; i < in->n_streams; i++)
+        if (stream_get(d, in->streams[i], &out->streams[i]))
             return d->code;
     if (wire_texts_get(d, in->n_texts, in->texts, &out->texts, &out->text_count))
         return d->code;

@@ -18,6 +18,10 @@
     I(start_pts) I(end_pts) I(segment_first) I(segment_count) I(frame_count) I(byte_first)         \
     I(byte_end) I(work_mpix)
 
+#define PICTURE_MEMBERS(I, T, E, R)                                                                \
+    I(deinterlace) I(tonemap_peak_nits) I(source_primaries) I(source_transfer) I(source_matrix)    \
+    I(primaries) I(transfer) I(matrix)
+
 #define PLAN_MEMBERS(I, T, E, R)                                                                   \
     I(origin_pts) I(end_pts) I(timescale) I(reorder_ticks) I(gop_ns) I(segment_duration_max_ns)    \
     R(frame_rate) I(codec_count) T(left_out)
@@ -34,6 +38,21 @@ void wire_rung_put(const struct plan_rung *from, Sluice__V1__Rung *to)
 int wire_rung_get(struct wire_decoder *d, const Sluice__V1__Rung *in, struct plan_rung *out)
 {
     RUNG_MEMBERS(WIRE_GET_I, WIRE_GET_T, WIRE_GET_E, WIRE_GET_R)
+    return SL_OK;
+}
+
+void wire_picture_put(const struct plan_picture *from, Sluice__V1__PlanPicture *to)
+{
+    sluice__v1__plan_picture__init(to);
+    PICTURE_MEMBERS(WIRE_PUT_I, WIRE_PUT_T, WIRE_PUT_E, WIRE_PUT_R)
+}
+
+int wire_picture_get(struct wire_decoder *d, const Sluice__V1__PlanPicture *in,
+                     struct plan_picture *out)
+{
+    if (!in)
+        return wire_fail(d, "picture", "missing");
+    PICTURE_MEMBERS(WIRE_GET_I, WIRE_GET_T, WIRE_GET_E, WIRE_GET_R)
     return SL_OK;
 }
 
@@ -133,8 +152,11 @@ int wire_plan_encode(const struct plan *plan, struct sl_buf *out)
     struct sl_arena arena = {0};
     Sluice__V1__Plan message = SLUICE__V1__PLAN__INIT;
     Sluice__V1__MediaVideo video;
+    Sluice__V1__PlanPicture picture;
     wire_video_put(&plan->video, &video);
     message.video = &video;
+    wire_picture_put(&plan->picture, &picture);
+    message.picture = &picture;
     int code = plan_put(plan, &arena, &message);
     if (!code)
         code = wire_pack(&message.base, SIZE_MAX, out);
@@ -194,6 +216,7 @@ static int plan_get(struct wire_decoder *d, const Sluice__V1__Plan *in, struct p
 {
     PLAN_MEMBERS(WIRE_GET_I, WIRE_GET_T, WIRE_GET_E, WIRE_GET_R)
     if (wire_video_get(d, in->video, &out->video) ||
+        wire_picture_get(d, in->picture, &out->picture) ||
         wire_count_get(d, "rungs", in->n_rungs, PLAN_RUNGS_MAX, &out->rung_count) ||
         wire_count_get(d, "sources", in->n_sources, MEDIA_AUDIO_MAX, &out->source_count) ||
         wire_count_get(d, "audio", in->n_audio, PLAN_AUDIO_MAX, &out->audio_count) ||

@@ -94,12 +94,17 @@ int wire_video_get(struct wire_decoder *d, const Sluice__V1__MediaVideo *in,
 void wire_audio_put(const struct media_audio *from, Sluice__V1__MediaAudio *to);
 int wire_audio_get(struct wire_decoder *d, const Sluice__V1__MediaAudio *in,
                    struct media_audio *out);
+void wire_picture_put(const struct plan_picture *from, Sluice__V1__PlanPicture *to);
+int wire_picture_get(struct wire_decoder *d, const Sluice__V1__PlanPicture *in,
+                     struct plan_picture *out);
 /* A message with its streams, kept together because they point at each other. */
 struct wire_info {
     Sluice__V1__MediaInfo info;
     Sluice__V1__MediaVideo video;
     Sluice__V1__MediaAudio audio[MEDIA_AUDIO_MAX];
     Sluice__V1__MediaAudio *audio_list[MEDIA_AUDIO_MAX];
+    Sluice__V1__MediaStream streams[MEDIA_STREAMS_MAX];
+    Sluice__V1__MediaStream *stream_list[MEDIA_STREAMS_MAX];
 };
 int wire_info_put(const struct media_info *from, struct sl_arena *arena, struct wire_info *to);
 int wire_info_get(struct wire_decoder *d, const Sluice__V1__MediaInfo *in, struct media_info *out);

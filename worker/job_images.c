@@ -8,6 +8,7 @@
 
 #include "base/time.h"
 #include "cpu/cpu_scale.h"
+#include "media/media_filter.h"
 #include "media/media_frame.h"
 #include "media/media_picture.h"
 #include "media/media_stills.h"
@@ -30,7 +31,7 @@
 #define LIVELY_LUMA      56
 #define LIVELY_SPREAD    16
 
-enum { H273_BT709 = 1, H273_UNSPECIFIED = 2, H273_SMPTE170M = 6 };
+enum { H273_SMPTE170M = 6 };
 
 /* What one keyframe is like. */
 struct still {
@@ -63,23 +64,25 @@ static int64_t pts_ms(const struct job_images *job, int64_t pts)
 
 /* ---- pictures ---- */
 
-/* What is left unsaid is guessed by size, as for the rungs. */
-static void colour_guess(const struct media_video *source, AVFrame *frame)
+/* The frame as the rungs show it: upright, square or planned samples, SDR. */
+static int picture_settle(const struct images_run *r, AVFrame *frame, struct sl_failure *why)
 {
-    bool hd = source->width >= 1280 || source->height > 576;
-    if (frame->colorspace == AVCOL_SPC_UNSPECIFIED)
-        frame->colorspace = hd ? AVCOL_SPC_BT709 : AVCOL_SPC_SMPTE170M;
+    const struct media_filter_params params = {.video = &r->job->source,
+                                               .how = &r->job->picture,
+                                               .start_pts = INT64_MIN,
+                                               .end_pts = INT64_MAX};
+    return media_filter_frame(&params, frame, why);
 }
 
-static int scale_into(struct cpu_scale **scale, const AVFrame *frame, AVFrame *into,
-                      bool full_range, struct sl_failure *why)
+static int scale_into(const struct images_run *r, struct cpu_scale **scale, const AVFrame *frame,
+                      AVFrame *into, bool full_range, struct sl_failure *why)
 {
     struct cpu_scale_target target = {
         .layout = HAL_I420,
         .width = into->width,
         .height = into->height,
-        .color_primaries = H273_UNSPECIFIED,
-        .color_transfer = H273_UNSPECIFIED,
+        .color_primaries = r->job->picture.primaries,
+        .color_transfer = r->job->picture.transfer,
         .color_matrix = H273_SMPTE170M,
         .full_range = full_range,
     };
@@ -240,8 +243,9 @@ static bool preview_wants(const struct images_run *r, int32_t at)
 static int still_take(struct images_run *r, int32_t at, AVFrame *frame, struct sl_failure *why)
 {
     struct still *still = &r->stills[at];
-    colour_guess(&r->job->source, frame);
-    int code = scale_into(&r->tile_scale, frame, r->tile, true, why);
+    int code = picture_settle(r, frame, why);
+    if (code == SL_OK)
+        code = scale_into(r, &r->tile_scale, frame, r->tile, true, why);
     if (code != SL_OK)
         return code;
     tile_look(r->tile, still);
@@ -250,7 +254,7 @@ static int still_take(struct images_run *r, int32_t at, AVFrame *frame, struct s
         if (!picture)
             return SL_ENOMEM;
         r->preview[r->preview_count++] = picture;
-        code = scale_into(&r->preview_scale, frame, picture, false, why);
+        code = scale_into(r, &r->preview_scale, frame, picture, false, why);
         if (code != SL_OK)
             return code;
     }
@@ -333,8 +337,9 @@ static int poster_go_on(struct images_run *r, AVFrame **best, struct sl_failure 
             return got;
         if (i % POSTER_ON_STEP != 0)
             continue;
-        colour_guess(&r->job->source, next);
-        int code = scale_into(&r->tile_scale, next, r->tile, true, why);
+        int code = picture_settle(r, next, why);
+        if (code == SL_OK)
+            code = scale_into(r, &r->tile_scale, next, r->tile, true, why);
         if (code != SL_OK)
             return code;
         tile_look(r->tile, &look);
@@ -374,9 +379,10 @@ static int poster_put(struct images_run *r, struct sl_failure *why)
     struct cpu_scale *scale = NULL;
     AVFrame *poster = picture_make(r->plan->poster_width, r->plan->poster_height, why);
     int code = poster ? SL_OK : SL_ENOMEM;
-    colour_guess(&r->job->source, frame);
+    if (code == SL_OK && frame != later)
+        code = picture_settle(r, frame, why);
     if (code == SL_OK)
-        code = scale_into(&scale, frame, poster, true, why);
+        code = scale_into(r, &scale, frame, poster, true, why);
     sl_buf_reset(&r->out);
     if (code == SL_OK)
         code = media_picture_jpeg(poster, POSTER_QUALITY, &r->out, why);

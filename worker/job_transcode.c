@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/time.h"
+#include "media/media_filter.h"
 #include "media/media_range.h"
 #include "worker/jobs.h"
 #include "worker/rung.h"
@@ -11,36 +12,12 @@
 /* Of so many chunks one is looked at when a policy asks for a sample. */
 #define CHECK_ONE_CHUNK_IN 4
 
-/* ITU-T H.273 */
-enum { H273_BT709 = 1, H273_UNSPECIFIED = 2, H273_BT470BG = 5, H273_SMPTE170M = 6 };
-
 static int64_t ticks_of(const struct job_transcode *job, int64_t pts)
 {
     const struct rational *base = &job->source.time_base;
     __int128 scaled = ((__int128)pts - job->origin_pts) * base->num * job->timescale;
     __int128 half = scaled < 0 ? -(__int128)base->den : base->den;
     return (int64_t)((2 * scaled + half) / (2 * (__int128)base->den));
-}
-
-/* Players guess what a stream leaves unsaid by its size, and would guess differently for each rung. So the guess is made
- * once, from the source's size, and said in all of them. */
-static void colour_decide(struct ladder *ladder)
-{
-    const struct media_video *source = &ladder->job->source;
-    bool hd = source->width >= 1280 || source->height > 576;
-    bool pal = source->height == 576 || source->height == 288;
-    int32_t primaries = hd ? H273_BT709 : pal ? H273_BT470BG : H273_SMPTE170M;
-    int32_t guess = hd ? H273_BT709 : H273_SMPTE170M;
-    bool rgb = source->color_matrix == 0;
-    ladder->color_primaries =
-        source->color_primaries == H273_UNSPECIFIED || !source->color_primaries
-            ? primaries
-            : source->color_primaries;
-    ladder->color_transfer = source->color_transfer == H273_UNSPECIFIED || !source->color_transfer
-                                 ? guess
-                                 : source->color_transfer;
-    ladder->color_matrix =
-        source->color_matrix == H273_UNSPECIFIED || rgb ? guess : source->color_matrix;
 }
 
 static uint64_t mix(uint64_t x)
@@ -170,15 +147,16 @@ static int counts_judge(const struct feeder *feeder, const struct media_range_st
     return SL_OK;
 }
 
-static int feed_all(struct ladder *ladder, struct media_range *range, AVFrame *frame,
-                    struct feeder *feeder, struct sl_failure *why)
+static int feed_all(struct ladder *ladder, struct media_range *range,
+                    struct media_filter *pictures, AVFrame *frame, struct feeder *feeder,
+                    struct sl_failure *why)
 {
     int got = 1;
     while (got > 0) {
         int code = frame_feed(feeder, frame, why);
         if (code != SL_OK)
             return code;
-        got = media_range_next(range, &frame, why);
+        got = media_filter_next(pictures, &frame, why);
     }
     if (got < 0)
         return got;
@@ -210,7 +188,7 @@ static int device_choose(struct worker_run *run, const struct job_transcode *job
 }
 
 static int ladder_run(struct ladder *ladder, struct rung *rungs, struct media_range *range,
-                      AVFrame *first, struct sl_failure *why)
+                      struct media_filter *pictures, AVFrame *first, struct sl_failure *why)
 {
     struct worker_run *run = ladder->run;
     const struct job_transcode *job = ladder->job;
@@ -236,7 +214,7 @@ static int ladder_run(struct ladder *ladder, struct rung *rungs, struct media_ra
     }
     struct feeder feeder = {.ladder = ladder, .segment = -1};
     if (code == SL_OK)
-        code = feed_all(ladder, range, first, &feeder, why);
+        code = feed_all(ladder, range, pictures, first, &feeder, why);
     if (code != SL_OK)
         frame_ring_abort(&ladder->ring);
     for (int i = 0; i < job->rung_count; i++)
@@ -276,7 +254,6 @@ static int ladder_prepare(struct ladder *ladder, struct sl_failure *why)
         ladder->frame_total += (int64_t)job->segments[i].frame_count * job->rung_count;
     }
     pthread_mutex_init(&ladder->lock, NULL);
-    colour_decide(ladder);
     check_decide(ladder);
     return SL_OK;
 }
@@ -299,12 +276,17 @@ int job_transcode(struct worker_run *run, struct sl_failure *why)
         .start_pts = job->start_pts,
         .end_pts = job->end_pts,
         .preroll = job->preroll,
+        .context = job->picture.deinterlace,
     };
+    struct media_filter *pictures = NULL;
+    struct media_filter_params how = {&job->source, &job->picture, job->start_pts, job->end_pts};
     code = media_range_open(&input, &params, &range, why);
+    if (code == SL_OK)
+        code = media_filter_open(range, &how, &pictures, why);
     AVFrame *first = NULL;
     if (code == SL_OK) {
         run_first_work(run);
-        int got = media_range_next(range, &first, why);
+        int got = media_filter_next(pictures, &first, why);
         code = got > 0 ? SL_OK
                : got < 0
                    ? got
@@ -314,7 +296,7 @@ int job_transcode(struct worker_run *run, struct sl_failure *why)
     if (code == SL_OK)
         code = ladder_prepare(&ladder, why);
     if (code == SL_OK)
-        code = ladder_run(&ladder, rungs, range, first, why);
+        code = ladder_run(&ladder, rungs, range, pictures, first, why);
     if (code == SL_OK) {
         const struct media_range_stats *stats = media_range_stats(range);
         run->report.transcode.seam_first = stats->seam_first;
@@ -327,6 +309,7 @@ int job_transcode(struct worker_run *run, struct sl_failure *why)
     for (int i = 0; i < job->rung_count; i++)
         rung_close(&rungs[i]);
     frame_ring_fini(&ladder.ring);
+    media_filter_close(&pictures);
     media_range_close(&range);
     return code;
 }

@@ -173,9 +173,9 @@ static int picture(struct rung *rung, const AVFrame *frame, const AVFrame **out,
             .layout = HAL_I420,
             .width = rung->plan->width,
             .height = rung->plan->height,
-            .color_primaries = ladder->color_primaries,
-            .color_transfer = ladder->color_transfer,
-            .color_matrix = ladder->color_matrix,
+            .color_primaries = ladder->job->picture.primaries,
+            .color_transfer = ladder->job->picture.transfer,
+            .color_matrix = ladder->job->picture.matrix,
         };
         cpu_scale_close(&rung->scale);
         int code = cpu_scale_open(frame, &target, &rung->scale, why);
@@ -277,9 +277,9 @@ static int session_open(struct rung *rung, struct hal_device *device, struct sl_
                                              job->frame_rate.den * SL_NS_PER_S),
         .bframes = -1,
         .threads = 1,
-        .color_primaries = ladder->color_primaries,
-        .color_transfer = ladder->color_transfer,
-        .color_matrix = ladder->color_matrix,
+        .color_primaries = ladder->job->picture.primaries,
+        .color_transfer = ladder->job->picture.transfer,
+        .color_matrix = ladder->job->picture.matrix,
     };
     snprintf(params.preset, sizeof params.preset, "%s", plan->preset);
     snprintf(params.profile, sizeof params.profile, "%s", plan->profile);
@@ -297,9 +297,9 @@ static int init_make(struct rung *rung, struct sl_failure *why)
         .reorder_ticks = ladder->job->reorder_ticks,
         .width = rung->plan->width,
         .height = rung->plan->height,
-        .color_primaries = ladder->color_primaries,
-        .color_transfer = ladder->color_transfer,
-        .color_matrix = ladder->color_matrix,
+        .color_primaries = ladder->job->picture.primaries,
+        .color_transfer = ladder->job->picture.transfer,
+        .color_matrix = ladder->job->picture.matrix,
     };
     int code = hal_encode_extradata(rung->session, &track.extradata, &track.extradata_bytes);
     if (code != SL_OK)

@@ -38,7 +38,6 @@ struct ladder {
     atomic_int_fast64_t frames_done; /* encoded, over all rungs */
     int32_t check_rung;              /* whose segment is decoded back; -1: none, -2: all of all */
     int32_t check_segment;
-    int32_t color_primaries, color_transfer, color_matrix; /* of every rung */
     pthread_mutex_t lock;
     struct sl_failure failure; /* the first */
 };

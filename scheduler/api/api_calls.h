@@ -75,7 +75,8 @@ struct api_submit {
     const char *policy;      /* a name; NULL: "default" */
     const char *policy_text; /* YAML that is used instead of a named one, or NULL */
     enum priority priority;
-    bool created; /* out */
+    int32_t stream_asked; /* index of the video stream to take; -1: the best */
+    bool created;         /* out */
 };
 
 struct api_rendition {
@@ -114,6 +115,8 @@ struct api_source {
     int32_t height;
     int64_t frames;
     const char *codec;
+    const char **notes; /* what was chosen and changed, one sentence each */
+    int32_t note_count;
 };
 
 struct api_video {

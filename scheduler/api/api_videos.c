@@ -57,6 +57,10 @@ static json_t *source_json(const struct api_video *video)
                         source->known ? json_integer(source->frames) : json_null());
     json_object_set_new(value, "codec", api_text(source->known ? source->codec : NULL));
     json_object_set_new(value, "sha256", api_text(video->sha256));
+    json_t *notes = json_array();
+    for (int32_t i = 0; i < source->note_count; i++)
+        json_array_append_new(notes, api_text(source->notes[i]));
+    json_object_set_new(value, "notes", notes);
     return value;
 }
 
@@ -254,9 +258,9 @@ static bool sidecars_read(struct api_request *request, json_t *body, struct api_
 
 void api_videos_submit(struct api_request *request)
 {
-    static const char *const known[] = {"path",        "name",      "policy",
-                                        "policy_text", "priority",  "provider",
-                                        "external_id", "subtitles", NULL};
+    static const char *const known[] = {"path",     "name",     "policy",      "policy_text",
+                                        "priority", "provider", "external_id", "subtitles",
+                                        "stream",   NULL};
     json_t *body = api_body_json(request);
     if (!body)
         return;
@@ -277,6 +281,18 @@ void api_videos_submit(struct api_request *request)
         goto done;
     if (!sidecars_read(request, body, call))
         goto done;
+    submit->stream_asked = -1;
+    const json_t *stream = json_object_get(body, "stream");
+    if (stream && !json_is_null(stream)) {
+        json_int_t number = json_integer_value(stream);
+        if (!json_is_integer(stream) || number < 0 || number > INT16_MAX) {
+            api_reply_error(request, MHD_HTTP_BAD_REQUEST, "invalid", NULL,
+                            "\"stream\" is the index of a video stream in the source, as ffprobe "
+                            "counts them: 0 or more");
+            goto done;
+        }
+        submit->stream_asked = (int32_t)number;
+    }
     submit->priority = PRIORITY_NORMAL;
     if (priority && priority_from_word(priority, &submit->priority) != SL_OK) {
         api_reply_error(request, MHD_HTTP_BAD_REQUEST, "invalid", NULL,

@@ -242,6 +242,7 @@ static void submit_handle(struct daemon *d, struct daemon_call *call)
     video->policy = daemon_policy_ref(d, policy_name && policy_name[0] ? policy_name : "default",
                                       call->policy_text, &call->policy);
     video->priority = submit->priority;
+    video->stream_asked = submit->stream_asked;
     video->created_unix_ns = d->batch.now_unix_ns;
     video->provider = submit->provider ? strdup(submit->provider) : NULL;
     video->external_id = submit->external_id ? strdup(submit->external_id) : NULL;

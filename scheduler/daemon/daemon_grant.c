@@ -72,6 +72,7 @@ static int job_fill(const struct daemon_video *video, const struct sched_grant_v
     int code = SL_OK;
     switch (view->step) {
     case STEP_PROBE:
+        job->probe.stream_asked = video->stream_asked;
         return input_add(grant, video->original_key, video->original_bytes);
     case STEP_TRANSCODE:
         if (!video->plan)

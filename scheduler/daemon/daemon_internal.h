@@ -123,6 +123,7 @@ struct daemon_video {
     char *external_id;
     char *name;
     struct daemon_policy *policy;
+    int32_t stream_asked; /* index of the video stream to take; -1: the best */
     enum priority priority;
     enum video_status status;
     bool has_original;

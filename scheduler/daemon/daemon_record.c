@@ -78,6 +78,7 @@ struct daemon_video *daemon_video_load(struct daemon *d, const struct store_vide
     }
     video->priority = row->priority;
     video->status = row->status;
+    video->stream_asked = row->stream_asked;
     video->has_original = row->original_key != NULL;
     video->original_bytes = row->original_bytes;
     if (row->original_sha256)
@@ -195,6 +196,7 @@ void daemon_video_row(const struct daemon_video *video, struct store_video *row)
         .name = video->name,
         .policy_name = video->policy->name,
         .policy_text = video->policy->text,
+        .stream_asked = video->stream_asked,
         .original_key = video->has_original ? video->original_key : NULL,
         .original_bytes = video->original_bytes,
         .original_sha256 = video->has_original ? video->original_sha256 : NULL,

@@ -197,6 +197,11 @@ static void source_show(const uint8_t *bytes, size_t length, struct sl_arena *ar
     out->frames = info.video.frame_count;
     out->codec = sl_arena_strdup(
         arena, info.has_video || info.audio_count < 1 ? info.video.codec : info.audio[0].codec);
+    struct plan_notes notes;
+    plan_notes_make(&info, &notes);
+    out->notes = sl_arena_array(arena, (size_t)notes.count, sizeof *out->notes);
+    for (int32_t i = 0; out->notes && i < notes.count; i++)
+        out->notes[out->note_count++] = sl_arena_strdup(arena, notes.text[i]);
 }
 
 static const char *hex_text(struct sl_arena *arena, const uint8_t *bytes, size_t length)
@@ -481,6 +486,16 @@ static void video_explain(struct daemon *d, struct api_call *call)
     sched_video_tasks_walk(d->sched, call->video, explain_task, &walk);
     if (call->reason_count == 0)
         reason_add(call, "its next step is just being prepared");
+    struct media_info info;
+    struct plan_notes notes;
+    if (video->info &&
+        wire_info_decode(video->info, video->info_bytes, &call->arena, &info, NULL) == SL_OK) {
+        plan_notes_make(&info, &notes);
+        for (int32_t i = 0; i < notes.count; i++) {
+            snprintf(line, sizeof line, "source: %s", notes.text[i]);
+            reason_add(call, line);
+        }
+    }
 }
 
 static void task_show(struct daemon *d, struct api_call *call)

@@ -103,6 +103,16 @@ static int input_check(const struct media_info *info, const struct media_index *
         return sl_fail(why, SL_EUNSUPPORTED,
                        "the picture is %dx%d; sides of 1 to %d samples are supported",
                        (int)video->width, (int)video->height, PLAN_SIDE_MAX);
+    if (video->crop_left < 0 || video->crop_right < 0 || video->crop_top < 0 ||
+        video->crop_bottom < 0 || video->crop_left >= video->width - video->crop_right ||
+        video->crop_top >= video->height - video->crop_bottom)
+        return sl_fail(why, SL_EUNSUPPORTED, "the container's crop leaves nothing of the %dx%d",
+                       (int)video->width, (int)video->height);
+    struct plan_size upright = plan_upright_size(video);
+    if (upright.width < PLAN_SIDE_MIN || upright.height < PLAN_SIDE_MIN)
+        return sl_fail(why, SL_EUNSUPPORTED,
+                       "the picture is shown as %dx%d; encoders take sides of %d samples and more",
+                       (int)upright.width, (int)upright.height, PLAN_SIDE_MIN);
     int rc = index_check(info, index, why);
     if (rc)
         return rc;
@@ -161,6 +171,7 @@ static int picture_plan(const struct media_info *info, const struct media_index 
     if (rc)
         return rc;
     plan->video = info->video;
+    plan_picture_choose(&plan->video, &plan->picture);
     plan->frame_rate = frame_rate_choose(&info->video, index);
     time_line_choose(index, plan);
     rc = plan_rungs_choose(policy, arena, plan, why);

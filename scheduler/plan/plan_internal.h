@@ -14,6 +14,7 @@
 #include "model/report_types.h"
 
 #define PLAN_SIDE_MAX        16384                  /* of a picture, in samples */
+#define PLAN_SIDE_MIN        16                     /* the least that encoders take */
 #define PLAN_CODEC_RUNGS_MAX (POLICY_RUNGS_MAX + 1) /* the policy's and one of the source's size */
 
 /* Keeps every product of the plan far inside 64 bits. */
@@ -31,6 +32,9 @@ struct plan_size plan_upright_size(const struct media_video *video);
 
 /* The upright source within the box of box_height*16/9 x box_height, turned for portrait; never above the source. */
 struct plan_size plan_box_size(struct plan_size source, int64_t box_height);
+
+/* Colours, fields and light of the whole video, once for all chunks. */
+void plan_picture_choose(const struct media_video *video, struct plan_picture *out);
 
 /* Fills plan->rungs, rung_count and codec_count. Needs plan->video. */
 int plan_rungs_choose(const struct policy *policy, struct sl_arena *arena, struct plan *plan,

@@ -139,6 +139,7 @@ int plan_transcode_job(const struct plan *plan, const struct policy *policy, int
         .transcode =
             {
                 .source = plan->video,
+                .picture = plan->picture,
                 .start_pts = chunk->start_pts,
                 .end_pts = chunk->end_pts,
                 .origin_pts = plan->origin_pts,
@@ -203,6 +204,7 @@ int plan_images_job(const struct plan *plan, struct job *out)
         .images =
             {
                 .source = plan->video,
+                .picture = plan->picture,
                 .images = plan->images,
                 .origin_pts = plan->origin_pts,
                 .end_pts = plan->end_pts,

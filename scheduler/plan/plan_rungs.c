@@ -26,16 +26,17 @@ static int32_t even_clamp(int64_t value, int32_t source)
 
 struct plan_size plan_upright_size(const struct media_video *video)
 {
-    int64_t width = video->width;
+    int64_t width = video->width - video->crop_left - video->crop_right;
+    int32_t height = video->height - video->crop_top - video->crop_bottom;
     if (video->sar.num > 0 && video->sar.den > 0) {
         int64_t stretched = sl_muldiv_i64(2 * width, video->sar.num, video->sar.den) / 2 +
                             (sl_muldiv_i64(2 * width, video->sar.num, video->sar.den) & 1);
         if (stretched >= 2 && stretched <= PLAN_SIDE_MAX)
             width = stretched;
     }
-    struct plan_size size = {(int32_t)width, video->height};
+    struct plan_size size = {(int32_t)width, height};
     if (video->rotation_degrees == 90 || video->rotation_degrees == 270)
-        size = (struct plan_size){video->height, (int32_t)width};
+        size = (struct plan_size){height, (int32_t)width};
     return size;
 }
 
@@ -165,6 +166,11 @@ static int codec_rungs_add(const struct policy_codec *codec, struct plan *plan,
     for (int32_t i = count - 1; i >= 0; i--) {
         const struct policy_rung *rung = &chosen[i];
         struct plan_size size = plan_box_size(source, rung->height);
+        bool thin = size.width < PLAN_SIDE_MIN || size.height < PLAN_SIDE_MIN;
+        if (thin && (made || i > 0))
+            continue; /* a strip of a picture: its small rungs are below what encoders take */
+        if (thin)
+            size = (struct plan_size){source.width & ~1, source.height & ~1};
         if (made && first[made - 1].width == size.width && first[made - 1].height == size.height)
             made--;
         struct plan_rung *out = &first[made++];

@@ -47,6 +47,7 @@ struct store_video {
     const char *name; /* the file name it came with, as bytes, for people */
     const char *policy_name;
     const char *policy_text;  /* snapshot of the YAML */
+    int32_t stream_asked;     /* index of the video stream to take; -1: the best */
     const char *original_key; /* NULL until the source has arrived whole */
     int64_t original_bytes;
     const uint8_t *original_sha256; /* 32 bytes, or NULL */

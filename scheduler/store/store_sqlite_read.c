@@ -83,6 +83,7 @@ static void read_video(struct reader *r, struct store_video *out)
     out->steps_skipped = (uint32_t)read_number(r);
     out->failure_step = (enum step)read_below(r, STEP_COUNT);
     read_failure(r, &out->failure);
+    out->stream_asked = (int32_t)read_number(r);
 }
 
 static void read_task(struct reader *r, struct store_task *out)

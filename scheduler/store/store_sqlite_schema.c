@@ -59,6 +59,7 @@ static const struct store_migration migrations[] = {
      " INSERT INTO video_counts VALUES(NEW.status, 1)"
      "  ON CONFLICT(status) DO UPDATE SET count = count + 1; END;"},
     {"ALTER TABLE tasks ADD COLUMN finished_unix_ns INTEGER NOT NULL DEFAULT 0;"},
+    {"ALTER TABLE videos ADD COLUMN stream_asked INTEGER NOT NULL DEFAULT -1;"},
 };
 
 _Static_assert(VIDEO_READY == 5, "the index of live videos names VIDEO_READY by its number");

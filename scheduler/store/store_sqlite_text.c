@@ -6,7 +6,7 @@
     "original_key, original_bytes, original_sha256, created_unix_ns, " \
     "started_unix_ns, completed_unix_ns, info, index_key, plan_key, version, " \
     "published_key, result, cancelled, steps_done, steps_skipped, failure_step, " \
-    "failure_code, failure_message"
+    "failure_code, failure_message, stream_asked"
 
 #define VIDEO_SETS \
     "provider = excluded.provider, external_id = excluded.external_id, " \
@@ -23,10 +23,10 @@
     "result = excluded.result, cancelled = excluded.cancelled, " \
     "steps_done = excluded.steps_done, steps_skipped = excluded.steps_skipped, " \
     "failure_step = excluded.failure_step, failure_code = excluded.failure_code, " \
-    "failure_message = excluded.failure_message"
+    "failure_message = excluded.failure_message, stream_asked = excluded.stream_asked"
 
 #define VIDEO_MARKS \
-    "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?"
+    "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?"
 
 #define TASK_COLUMNS \
     "id, video, step, piece, wait_mask, codec, needs_codec, rank, cpu_millicores, " \

@@ -72,6 +72,7 @@ int store_sqlite_put_video(struct store *base, const struct store_video *video)
     bind_number(&b, video->steps_skipped);
     bind_number(&b, video->failure_step);
     bind_failure(&b, &video->failure);
+    bind_number(&b, video->stream_asked);
     code = store_sqlite_run(store, SQL_PUT_VIDEO, b.stmt);
     if (code == SL_EEXIST)
         return store_fail(

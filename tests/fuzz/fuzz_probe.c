@@ -73,7 +73,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct media_info info;
     struct media_index index;
     struct sl_failure why = {0};
-    int code = media_probe(&input, &arena, NULL, &info, &index, &why);
+    int code = media_probe(&input, -1, &arena, NULL, &info, &index, &why);
     if (code == SL_OK)
         plan_it(&info, &index, &arena);
     else if (!why.message[0])

@@ -74,7 +74,7 @@ void kit_probe(const struct kit_clip *clip, struct sl_arena *arena, struct media
                struct media_index *index)
 {
     struct sl_failure why = {0};
-    int code = media_probe(&clip->input, arena, NULL, info, index, &why);
+    int code = media_probe(&clip->input, -1, arena, NULL, info, index, &why);
     if (code != SL_OK)
         fail_msg("probe: %s", why.message);
 }

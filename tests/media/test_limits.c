@@ -33,7 +33,7 @@ static int probe(struct sl_failure *why)
     struct media_info info;
     struct media_index index;
     media_limits_set(&limits);
-    int code = media_probe(&clip.input, &arena, NULL, &info, &index, why);
+    int code = media_probe(&clip.input, -1, &arena, NULL, &info, &index, why);
     sl_arena_fini(&arena);
     kit_clip_close(&clip);
     return code;

@@ -126,7 +126,7 @@ static void refused(const struct kit_clip *clip, int code, const char *part)
     struct media_info info;
     struct media_index index;
     struct sl_failure why = {0};
-    assert_int_equal(media_probe(&clip->input, &arena, NULL, &info, &index, &why), code);
+    assert_int_equal(media_probe(&clip->input, -1, &arena, NULL, &info, &index, &why), code);
     assert_int_equal(why.code, code);
     print_message("%s\n", why.message);
     assert_non_null(strstr(why.message, part));
@@ -309,7 +309,7 @@ static void test_progress_reaches_the_size(void **state)
     struct media_index index;
     struct seen seen = {0};
     struct media_progress progress = {note, &seen};
-    assert_int_equal(media_probe(&clip.input, &arena, &progress, &info, &index, NULL), SL_OK);
+    assert_int_equal(media_probe(&clip.input, -1, &arena, &progress, &info, &index, NULL), SL_OK);
     assert_true(seen.calls > 3);
     assert_int_equal(seen.total, clip.input.bytes);
     assert_true(seen.last > seen.total / 2 && seen.last <= seen.total);

@@ -146,8 +146,54 @@ static void test_tiny_sources_get_one_rung(void **state)
     (void)state;
     expect_ladder(160, 120, "160x120:120p");
     expect_ladder(16, 16, "16x16:16p");
-    expect_ladder(2, 2, "2x2:2p");
-    expect_ladder(1, 1, "2x2:1p");
+}
+
+static void test_pictures_below_what_encoders_take_are_refused(void **state)
+{
+    (void)state;
+    struct kit_source source;
+    struct sl_arena arena = {0};
+    struct plan plan;
+    struct sl_failure why = {0};
+    struct policy policy = kit_policy();
+    kit_source_cfr(&source, 320, 15, (struct rational){1, 25}, 1, 50, 25);
+    assert_int_equal(plan_build(&source.info, &source.index, &policy, &arena, &plan, &why),
+                     SL_EUNSUPPORTED);
+    assert_non_null(strstr(why.message, "320x15"));
+    sl_arena_fini(&arena);
+    kit_source_close(&source);
+}
+
+/* A strip's small rungs would be a few lines high. */
+static void test_a_strip_has_only_rungs_that_encoders_take(void **state)
+{
+    (void)state;
+    expect_ladder(1920, 40, "1920x40:1080p 1280x26:720p 854x18:480p");
+    expect_ladder(3000, 16, "3000x16:240p");
+}
+
+static void test_a_containers_crop_counts(void **state)
+{
+    (void)state;
+    struct kit_source source;
+    struct sl_arena arena = {0};
+    struct plan plan;
+    struct sl_failure why = {0};
+    struct policy policy = kit_policy();
+    kit_source_cfr(&source, 700, 500, (struct rational){1, 25}, 1, 50, 25);
+    source.info.video.crop_left = 40;
+    source.info.video.crop_right = 20;
+    source.info.video.crop_top = 130;
+    source.info.video.crop_bottom = 10;
+    source.info.video.rotation_degrees = 90;
+    assert_int_equal(plan_build(&source.info, &source.index, &policy, &arena, &plan, &why), SL_OK);
+    assert_int_equal(plan.rungs[0].width, 360);
+    assert_int_equal(plan.rungs[0].height, 640);
+    source.info.video.crop_right = 660;
+    assert_int_equal(plan_build(&source.info, &source.index, &policy, &arena, &plan, &why),
+                     SL_EUNSUPPORTED);
+    sl_arena_fini(&arena);
+    kit_source_close(&source);
 }
 
 static void test_odd_sizes_become_even_without_growing(void **state)
@@ -226,6 +272,9 @@ int main(void)
         cmocka_unit_test(test_portrait_turns_the_box),
         cmocka_unit_test(test_sample_aspect_gives_square_pixels),
         cmocka_unit_test(test_tiny_sources_get_one_rung),
+        cmocka_unit_test(test_pictures_below_what_encoders_take_are_refused),
+        cmocka_unit_test(test_a_strip_has_only_rungs_that_encoders_take),
+        cmocka_unit_test(test_a_containers_crop_counts),
         cmocka_unit_test(test_odd_sizes_become_even_without_growing),
         cmocka_unit_test(test_equal_sizes_are_made_once),
         cmocka_unit_test(test_own_rungs_name_is_never_taken),

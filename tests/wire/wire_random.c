@@ -131,6 +131,14 @@ static void random_video(struct random *r, struct media_video *out)
     out->end_pts = random_i64(r);
     out->frame_count = random_i64(r);
     out->bytes = random_i64(r);
+    out->crop_left = random_i32(r);
+    out->crop_top = random_i32(r);
+    out->crop_right = random_i32(r);
+    out->crop_bottom = random_i32(r);
+    out->mirrored = out->top_field_first = out->telecined = true;
+    out->hdr_peak_nits = random_i32(r);
+    out->times = (enum frame_times)random_below(r, FRAME_TIMES_COUNT);
+    out->frame_sar = (struct rational){random_i32(r), random_i32(r)};
 }
 
 static void random_audio(struct random *r, struct media_audio *out)
@@ -160,6 +168,18 @@ static struct media_chapter *random_chapters(struct random *r, int32_t *count)
     return chapters;
 }
 
+static void random_picture(struct random *r, struct plan_picture *out)
+{
+    out->deinterlace = true;
+    out->tonemap_peak_nits = random_i32(r);
+    out->source_primaries = random_i32(r);
+    out->source_transfer = random_i32(r);
+    out->source_matrix = random_i32(r);
+    out->primaries = random_i32(r);
+    out->transfer = random_i32(r);
+    out->matrix = random_i32(r);
+}
+
 void random_info(struct random *r, struct media_info *out)
 {
     out->text_left_out = random_i32(r);
@@ -183,6 +203,17 @@ void random_info(struct random *r, struct media_info *out)
     out->audio_stream_count = random_i32(r);
     out->subtitle_stream_count = random_i32(r);
     out->has_video = true;
+    out->stream_asked = random_i32(r);
+    out->stream_count = (int32_t)random_below(r, MEDIA_STREAMS_MAX + 1);
+    for (int i = 0; i < out->stream_count; i++) {
+        struct media_stream *stream = &out->streams[i];
+        stream->index = random_i32(r);
+        stream->program = random_i32(r);
+        TEXT(r, stream->codec);
+        stream->width = random_i32(r);
+        stream->height = random_i32(r);
+        stream->is_default = true;
+    }
     random_video(r, &out->video);
     out->audio_count = (int32_t)random_below(r, MEDIA_AUDIO_MAX + 1);
     for (int i = 0; i < out->audio_count; i++)
@@ -276,6 +307,7 @@ void random_plan(struct random *r, struct plan *out)
     out->chapters = random_chapters(r, &out->chapter_count);
     random_video(r, &out->video);
     TEXT(r, out->left_out);
+    random_picture(r, &out->picture);
     out->origin_pts = random_i64(r);
     out->end_pts = random_i64(r);
     out->timescale = random_i32(r);
@@ -325,6 +357,7 @@ void random_plan(struct random *r, struct plan *out)
 static void random_transcode(struct random *r, struct job_transcode *out)
 {
     random_video(r, &out->source);
+    random_picture(r, &out->picture);
     out->start_pts = random_i64(r);
     out->end_pts = random_i64(r);
     out->origin_pts = random_i64(r);
@@ -372,6 +405,8 @@ void random_job(struct random *r, enum step step, struct job *out)
             array(r, (size_t)out->audio.boundary_count, sizeof *out->audio.boundary_ticks);
         for (int i = 0; i < out->audio.boundary_count; i++)
             out->audio.boundary_ticks[i] = (int64_t)random_next(r);
+    } else if (step == STEP_PROBE) {
+        out->probe.stream_asked = random_i32(r);
     } else if (step == STEP_SUBTITLES) {
         random_plan_text(r, &out->text.text);
         out->text.origin_pts = random_i64(r);
@@ -384,6 +419,7 @@ void random_job(struct random *r, enum step step, struct job *out)
             out->text.boundary_ticks[i] = (int64_t)random_next(r);
     } else if (step == STEP_IMAGES) {
         random_video(r, &out->images.source);
+        random_picture(r, &out->images.picture);
         random_plan_images(r, &out->images.images);
         out->images.origin_pts = random_i64(r);
         out->images.end_pts = random_i64(r);

@@ -38,7 +38,7 @@ static void rendition_holds_the_source(struct kit_video *video, const struct pub
     struct media_info info;
     struct media_index index;
     struct sl_failure why = {0};
-    if (media_probe(&input, &video->arena, NULL, &info, &index, &why) != SL_OK)
+    if (media_probe(&input, -1, &video->arena, NULL, &info, &index, &why) != SL_OK)
         fail_msg("%s: %s", r->name, why.message);
     assert_int_equal(info.video.width, r->width);
     assert_int_equal(info.video.height, r->height);

@@ -1,0 +1,24 @@
+/* media/media_color.h: colours of decoded pictures as numbers that everyone downstream understands.
+ *
+ * Units: ITU-T H.273 numbers; 2 is unspecified. What zimg does not know counts as unspecified.
+ * Threads: any.
+ */
+#ifndef SL_MEDIA_MEDIA_COLOR_H
+#define SL_MEDIA_MEDIA_COLOR_H
+
+#include <libavutil/frame.h>
+
+#include "model/plan_types.h"
+
+enum { MEDIA_COLOR_UNSPECIFIED = 2, MEDIA_COLOR_PQ = 16, MEDIA_COLOR_HLG = 18 };
+
+int32_t media_color_primaries(int number);
+int32_t media_color_transfer(int number);
+int32_t media_color_matrix(int number);
+
+/* Writes into the frame what the plan says of colours that it leaves unsaid, and RGB for RGB. */
+void media_color_settle(AVFrame *frame, const struct plan_picture *how);
+
+bool media_color_is_hdr(const AVFrame *frame);
+
+#endif

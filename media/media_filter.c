@@ -1,0 +1,313 @@
+#include "media/media_filter.h"
+
+#include <libavcodec/avcodec.h>
+#include <libavutil/pixdesc.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "media/media_color.h"
+#include "media/media_frame.h"
+#include "media/media_graph.h"
+
+#define CHAIN_BYTES  512
+/* A picture whose proportions differ by less than this from the planned ones is scaled to them. */
+#define ASPECT_SLACK 0.01
+
+struct media_filter {
+    struct media_range *range;
+    struct media_filter_params params;
+    struct media_graph *graph; /* NULL: frames pass */
+    AVFrame *held;             /* came while the graph before it was still giving pictures */
+    AVFrame *out;
+    bool draining; /* the graph has been told that no more will come */
+    bool ended;    /* so has the range */
+};
+
+/* ---- which filters a frame needs ---- */
+
+struct chain {
+    char text[CHAIN_BYTES];
+    size_t length;
+};
+
+__attribute__((format(printf, 2, 3))) static void add(struct chain *chain, const char *format, ...)
+{
+    va_list args;
+    if (chain->length)
+        chain->text[chain->length++] = ',';
+    va_start(args, format);
+    int n =
+        vsnprintf(chain->text + chain->length, sizeof chain->text - chain->length, format, args);
+    va_end(args);
+    chain->length += n > 0 ? (size_t)n : 0;
+}
+
+/* A planar format that holds all of the frame's, or its own where the scaler reads that. */
+static enum AVPixelFormat readable(enum AVPixelFormat format)
+{
+    static const enum AVPixelFormat planar[] = {
+        AV_PIX_FMT_YUV420P,     AV_PIX_FMT_YUV422P,     AV_PIX_FMT_YUV444P,
+        AV_PIX_FMT_YUV420P10LE, AV_PIX_FMT_YUV422P10LE, AV_PIX_FMT_YUV444P10LE,
+        AV_PIX_FMT_YUV420P12LE, AV_PIX_FMT_YUV422P12LE, AV_PIX_FMT_YUV444P12LE,
+        AV_PIX_FMT_YUV420P16LE, AV_PIX_FMT_YUV422P16LE, AV_PIX_FMT_YUV444P16LE,
+        AV_PIX_FMT_GBRP,        AV_PIX_FMT_GBRP10LE,    AV_PIX_FMT_GBRP12LE,
+        AV_PIX_FMT_GBRP16LE,    AV_PIX_FMT_GRAY8,       AV_PIX_FMT_GRAY16LE,
+        AV_PIX_FMT_NONE};
+    const uint64_t never = AV_PIX_FMT_FLAG_BE | AV_PIX_FMT_FLAG_PAL | AV_PIX_FMT_FLAG_BITSTREAM |
+                           AV_PIX_FMT_FLAG_FLOAT | AV_PIX_FMT_FLAG_BAYER;
+    const AVPixFmtDescriptor *shape = av_pix_fmt_desc_get(format);
+    bool fine =
+        shape && !(shape->flags & never) && shape->comp[0].depth >= 8 && shape->comp[0].shift == 0;
+    if (fine && shape->nb_components == 1)
+        return format;
+    bool apart = fine && shape->nb_components >= 3 && shape->flags & AV_PIX_FMT_FLAG_PLANAR &&
+                 shape->comp[0].plane != shape->comp[1].plane &&
+                 shape->comp[1].plane != shape->comp[2].plane;
+    if (apart)
+        return format;
+    return avcodec_find_best_pix_fmt_of_list(planar, format, 0, NULL);
+}
+
+static void orientation_add(struct chain *chain, const struct media_video *video)
+{
+    /* libavfilter's transpose: 0 turns counterclockwise and mirrors top to bottom, 1 turns clockwise, 2 counter-
+     * clockwise, 3 is 1 and the mirror. A mirror left to right comes before the turn. */
+    switch (video->rotation_degrees) {
+    case 90:
+        add(chain, "transpose=%s", video->mirrored ? "cclock_flip" : "clock");
+        break;
+    case 180:
+        add(chain, video->mirrored ? "vflip" : "hflip,vflip");
+        break;
+    case 270:
+        add(chain, "transpose=%s", video->mirrored ? "clock_flip" : "cclock");
+        break;
+    default:
+        if (video->mirrored)
+            add(chain, "hflip");
+    }
+}
+
+static double aspect_of(int width, int height, struct rational sar)
+{
+    double square = sar.num > 0 && sar.den > 0 ? (double)sar.num / sar.den : 1;
+    return square * width / height;
+}
+
+/* Is the frame not of the planned shape? Then it is fitted into it, in square samples. */
+static void fit_add(struct chain *chain, const struct media_video *video, const AVFrame *frame)
+{
+    struct rational sar = {frame->sample_aspect_ratio.num, frame->sample_aspect_ratio.den};
+    bool same_sar = sar.num <= 0 || (int64_t)sar.num * video->frame_sar.den ==
+                                        (int64_t)sar.den * video->frame_sar.num;
+    if (frame->width == video->width && frame->height == video->height && same_sar)
+        return;
+    if (same_sar)
+        sar = video->sar;
+    int width = video->width - video->crop_left - video->crop_right;
+    int height = video->height - video->crop_top - video->crop_bottom;
+    double planned = aspect_of(width, height, video->sar);
+    double found = aspect_of(frame->width, frame->height, sar);
+    if (found / planned < 1 + ASPECT_SLACK && planned / found < 1 + ASPECT_SLACK)
+        return; /* scaling alone makes it right */
+    int high = height & ~1;
+    int wide = (int)(planned * height + 0.5) & ~1;
+    int fit_wide = wide, fit_high = high;
+    if (found > planned)
+        fit_high = (int)(wide / found + 0.5) & ~1;
+    else
+        fit_wide = (int)(high * found + 0.5) & ~1;
+    add(chain, "zscale=w=%d:h=%d:f=bicubic,setsar=1,pad=w=%d:h=%d:x=(ow-iw)/2:y=(oh-ih)/2",
+        fit_wide < 2 ? 2 : fit_wide, fit_high < 2 ? 2 : fit_high, wide, high);
+}
+
+static int chain_make(const struct media_filter *filter, const AVFrame *frame, struct chain *chain,
+                      struct sl_failure *why)
+{
+    const struct media_video *video = filter->params.video;
+    const struct plan_picture *how = filter->params.how;
+    *chain = (struct chain){0};
+    if (how->deinterlace)
+        add(chain, "bwdif=mode=send_frame:parity=auto:deint=interlaced");
+    else if (media_frame_is_interlaced(frame))
+        return sl_fail(why, SL_EUNSUPPORTED,
+                       "the frame at %lld (1/%d s) is interlaced, and none of those that the probe "
+                       "looked at was: send a version that is the one or the other throughout",
+                       (long long)frame->pts, video->time_base.den);
+    bool planned_size = frame->width == video->width && frame->height == video->height;
+    if (planned_size &&
+        (video->crop_left || video->crop_top || video->crop_right || video->crop_bottom))
+        add(chain, "crop=w=%d:h=%d:x=%d:y=%d:exact=1",
+            video->width - video->crop_left - video->crop_right,
+            video->height - video->crop_top - video->crop_bottom, video->crop_left,
+            video->crop_top);
+    if (media_color_is_hdr(frame)) {
+        if (!how->tonemap_peak_nits)
+            return sl_fail(why, SL_EUNSUPPORTED,
+                           "the frame at %lld (1/%d s) is HDR, and the video began as SDR: send a "
+                           "version that is the one or the other throughout",
+                           (long long)frame->pts, video->time_base.den);
+        /* The peak is the plan's: left alone, the filter would take each frame's own. */
+        add(chain,
+            "zscale=transfer=linear:npl=100,format=gbrpf32le,zscale=primaries=bt709,"
+            "tonemap=tonemap=hable:desat=0:peak=%.2f,"
+            "zscale=transfer=bt709:matrix=bt709:range=limited,format=yuv420p10le",
+            how->tonemap_peak_nits / 100.0);
+    } else if (readable((enum AVPixelFormat)frame->format) != (enum AVPixelFormat)frame->format) {
+        const char *name = av_get_pix_fmt_name(readable((enum AVPixelFormat)frame->format));
+        if (!name)
+            return sl_fail(why, SL_EUNSUPPORTED, "pictures of the kind %s cannot be read here",
+                           video->pix_fmt);
+        add(chain, "format=%s", name);
+    }
+    fit_add(chain, video, frame);
+    orientation_add(chain, video);
+    return chain->length < sizeof chain->text
+               ? SL_OK
+               : sl_fail(why, SL_EINTERNAL, "the filters' text is too long");
+}
+
+/* ---- frames through them ---- */
+
+int media_filter_open(struct media_range *range, const struct media_filter_params *params,
+                      struct media_filter **out, struct sl_failure *why)
+{
+    struct media_filter *filter = calloc(1, sizeof *filter);
+    if (!filter)
+        return sl_fail(why, SL_ENOMEM, "no memory for pictures");
+    filter->range = range;
+    filter->params = *params;
+    filter->held = av_frame_alloc();
+    filter->out = av_frame_alloc();
+    if (!filter->held || !filter->out) {
+        media_filter_close(&filter);
+        return sl_fail(why, SL_ENOMEM, "no memory for pictures");
+    }
+    *out = filter;
+    return SL_OK;
+}
+
+static bool is_inside(const struct media_filter *filter, const AVFrame *frame)
+{
+    return frame->pts >= filter->params.start_pts && frame->pts < filter->params.end_pts;
+}
+
+/* 1: a picture in filter->out; 0: the graph wants a frame, or is gone. */
+static int pull(struct media_filter *filter, struct sl_failure *why)
+{
+    while (filter->graph) {
+        av_frame_unref(filter->out);
+        int got = media_graph_pull(filter->graph, filter->out, why);
+        if (got < 0)
+            return got;
+        if (got > 0 && is_inside(filter, filter->out))
+            return 1;
+        if (got > 0)
+            continue;
+        if (!filter->draining)
+            return 0;
+        media_graph_close(&filter->graph);
+        filter->draining = false;
+    }
+    return 0;
+}
+
+/* The next frame of the range: 1 with it, 0 at the end. */
+static int take(struct media_filter *filter, AVFrame **out, struct sl_failure *why)
+{
+    if (filter->held->buf[0]) {
+        *out = filter->held;
+        return 1;
+    }
+    if (filter->ended)
+        return 0;
+    int got = media_range_next(filter->range, out, why);
+    if (got > 0)
+        media_color_settle(*out, filter->params.how);
+    filter->ended = got == 0;
+    return got;
+}
+
+static int drain(struct media_filter *filter, struct sl_failure *why)
+{
+    filter->draining = true;
+    return media_graph_push(filter->graph, NULL, why);
+}
+
+int media_filter_next(struct media_filter *filter, AVFrame **out, struct sl_failure *why)
+{
+    *out = filter->out;
+    for (;;) {
+        int got = pull(filter, why);
+        if (got != 0)
+            return got;
+        AVFrame *frame = NULL;
+        got = take(filter, &frame, why);
+        if (got < 0)
+            return got;
+        int code = SL_OK;
+        if (got == 0) {
+            if (!filter->graph)
+                return 0;
+            code = drain(filter, why);
+        } else if (filter->graph && !media_graph_fits(filter->graph, frame)) {
+            av_frame_move_ref(filter->held, frame);
+            code = drain(filter, why);
+        } else {
+            struct chain chain = {0};
+            if (!filter->graph)
+                code = chain_make(filter, frame, &chain, why);
+            if (code == SL_OK && !filter->graph && chain.length == 0) {
+                av_frame_unref(filter->out);
+                av_frame_move_ref(filter->out, frame);
+                if (is_inside(filter, filter->out))
+                    return 1;
+                continue;
+            }
+            if (code == SL_OK && !filter->graph)
+                code = media_graph_open(chain.text, frame, filter->params.video->time_base,
+                                        &filter->graph, why);
+            if (code == SL_OK)
+                code = media_graph_push(filter->graph, frame, why);
+            av_frame_unref(filter->held);
+        }
+        if (code != SL_OK)
+            return code;
+    }
+}
+
+int media_filter_frame(const struct media_filter_params *params, AVFrame *frame,
+                       struct sl_failure *why)
+{
+    struct media_filter alone = {.params = *params};
+    struct chain chain;
+    media_color_settle(frame, params->how);
+    int code = chain_make(&alone, frame, &chain, why);
+    if (code != SL_OK || chain.length == 0)
+        return code;
+    code = media_graph_open(chain.text, frame, params->video->time_base, &alone.graph, why);
+    if (code == SL_OK)
+        code = media_graph_push(alone.graph, frame, why);
+    if (code == SL_OK)
+        code = media_graph_push(alone.graph, NULL, why);
+    av_frame_unref(frame);
+    int got = code == SL_OK ? media_graph_pull(alone.graph, frame, why) : code;
+    media_graph_close(&alone.graph);
+    return got == 0  ? sl_fail(why, SL_EDECODE, "the filters gave no picture")
+           : got < 0 ? got
+                     : SL_OK;
+}
+
+void media_filter_close(struct media_filter **filter)
+{
+    struct media_filter *p = *filter;
+    if (!p)
+        return;
+    media_graph_close(&p->graph);
+    av_frame_free(&p->held);
+    av_frame_free(&p->out);
+    free(p);
+    *filter = NULL;
+}

@@ -1,0 +1,42 @@
+/* media/media_filter.h: the frames of a range, made into pictures that rungs can scale.
+ *
+ * What comes out is upright, progressive, of square or of the planned sample shape, SDR, and planar as cpu/cpu_scale.h reads
+ * it; one picture for each frame of the range, with its time. A frame that needs nothing passes through
+ * untouched. What a frame becomes depends on it, its neighbours and the plan alone, so that chunks meet: a
+ * deinterlacer gets the frames around the range as well (media_range_params.context).
+ *
+ * A frame whose shape differs from the planned one (a source that changes in mid-stream) is fitted into the planned
+ * shape, with bars where the proportions differ.
+ *
+ * Owns:     filters; the range stays the caller's. A picture is lent until the next call.
+ * Errors:   as media_range.h and media_graph.h; SL_EUNSUPPORTED for fields or HDR that the plan knows nothing of.
+ * Threads:  one thread.
+ */
+#ifndef SL_MEDIA_MEDIA_FILTER_H
+#define SL_MEDIA_MEDIA_FILTER_H
+
+#include "media/media_range.h"
+#include "model/plan_types.h"
+
+struct media_filter;
+
+struct media_filter_params {
+    const struct media_video *video;
+    const struct plan_picture *how;
+    int64_t start_pts; /* of the range: pictures outside are context */
+    int64_t end_pts;
+};
+
+int media_filter_open(struct media_range *range, const struct media_filter_params *params,
+                      struct media_filter **out, struct sl_failure *why);
+
+/* The next picture: 1; 0 when there are no more; SL_E*. */
+int media_filter_next(struct media_filter *filter, AVFrame **out, struct sl_failure *why);
+
+/* One frame by itself, turned into its picture in place. */
+int media_filter_frame(const struct media_filter_params *params, AVFrame *frame,
+                       struct sl_failure *why);
+
+void media_filter_close(struct media_filter **filter);
+
+#endif

@@ -1,0 +1,185 @@
+/* How the source's pictures become what is encoded, and how that is told. */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "scheduler/plan/plan.h"
+#include "scheduler/plan/plan_internal.h"
+
+/* ITU-T H.273. Frames of unknown colour have 2, and so have numbers that the probe does not know. */
+enum {
+    H273_RGB = 0,
+    H273_BT709 = 1,
+    H273_UNSPECIFIED = 2,
+    H273_BT470M = 4,
+    H273_BT470BG = 5,
+    H273_SMPTE170M = 6,
+    H273_BT2020 = 9,
+    H273_SRGB = 13,
+    H273_BT2020_10 = 14,
+    H273_BT2020_12 = 15,
+    H273_PQ = 16,
+    H273_HLG = 18,
+};
+
+/* What HDR is taken to hold at most where it does not say: the peak that most of it is graded for, and that HLG is
+ * defined with. */
+#define HDR_PEAK_NITS     1000
+#define HDR_PEAK_NITS_MAX 10000
+
+static bool is_hdr(const struct media_video *video)
+{
+    return video->color_transfer == H273_PQ || video->color_transfer == H273_HLG;
+}
+
+/* Players guess what a stream leaves unsaid by its size, and would guess differently for each rung. So the guess is made
+ * once, from the source's size, and said in all of them. */
+static void source_color_guess(const struct media_video *video, struct plan_picture *out)
+{
+    bool hd = video->width >= 1280 || video->height > 576;
+    bool pal = video->height == 576 || video->height == 288;
+    bool wide = is_hdr(video) || video->color_primaries == H273_BT2020 ||
+                video->color_matrix == H273_BT2020;
+    int32_t sd = pal ? H273_BT470BG : H273_SMPTE170M;
+    out->source_primaries = video->color_primaries;
+    out->source_transfer = video->color_transfer;
+    out->source_matrix = video->color_matrix;
+    if (out->source_primaries == H273_UNSPECIFIED)
+        out->source_primaries = wide ? H273_BT2020 : hd ? H273_BT709 : sd;
+    if (out->source_transfer == H273_UNSPECIFIED)
+        out->source_transfer = wide ? H273_BT2020_10 : hd ? H273_BT709 : H273_SMPTE170M;
+    if (out->source_matrix == H273_UNSPECIFIED)
+        out->source_matrix = wide ? H273_BT2020 : hd ? H273_BT709 : H273_SMPTE170M;
+}
+
+static bool primaries_kept(int32_t primaries)
+{
+    return primaries == H273_BT709 || primaries == H273_BT470BG || primaries == H273_SMPTE170M;
+}
+
+static bool transfer_kept(int32_t transfer)
+{
+    return transfer == H273_BT709 || transfer == H273_BT470M || transfer == H273_BT470BG ||
+           transfer == H273_SMPTE170M || transfer == H273_SRGB;
+}
+
+static bool matrix_kept(int32_t matrix)
+{
+    return matrix == H273_BT709 || matrix == H273_BT470BG || matrix == H273_SMPTE170M;
+}
+
+/* What every player of H.264 shows rightly is kept as it is; all else becomes BT.709. */
+void plan_picture_choose(const struct media_video *video, struct plan_picture *out)
+{
+    *out = (struct plan_picture){.deinterlace = video->interlaced};
+    source_color_guess(video, out);
+    if (is_hdr(video)) {
+        int32_t peak = video->hdr_peak_nits > 0 ? video->hdr_peak_nits : HDR_PEAK_NITS;
+        out->tonemap_peak_nits = peak > HDR_PEAK_NITS_MAX ? HDR_PEAK_NITS_MAX : peak;
+        if (out->tonemap_peak_nits < 100)
+            out->tonemap_peak_nits = 100; /* as bright as SDR: nothing to compress */
+    }
+    bool kept = !out->tonemap_peak_nits && primaries_kept(out->source_primaries) &&
+                transfer_kept(out->source_transfer) && matrix_kept(out->source_matrix);
+    out->primaries = kept ? out->source_primaries : H273_BT709;
+    out->transfer = kept ? out->source_transfer : H273_BT709;
+    out->matrix = kept ? out->source_matrix : H273_BT709;
+}
+
+/* ---- for people ---- */
+
+__attribute__((format(printf, 2, 3))) static void note(struct plan_notes *notes, const char *format,
+                                                       ...)
+{
+    if (notes->count == PLAN_NOTES_MAX)
+        return;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(notes->text[notes->count++], PLAN_SENTENCE_BYTES, format, args);
+    va_end(args);
+}
+
+static void streams_note(const struct media_info *info, struct plan_notes *out)
+{
+    if (info->video_stream_count < 2 && info->stream_asked < 0)
+        return;
+    char list[PLAN_SENTENCE_BYTES / 2] = "";
+    for (int32_t i = 0; i < info->stream_count; i++) {
+        const struct media_stream *stream = &info->streams[i];
+        size_t used = strlen(list);
+        snprintf(list + used, sizeof list - used, "%s%d: %s %dx%d", i ? ", " : "", stream->index,
+                 stream->codec, stream->width, stream->height);
+        used = strlen(list);
+        if (stream->program >= 0)
+            snprintf(list + used, sizeof list - used, " of program %d", stream->program);
+    }
+    if (info->stream_asked >= 0)
+        note(out, "video stream %d was asked for; the file has %s", info->video.stream_index, list);
+    else
+        note(out,
+             "video stream %d was taken of %d (%s), as av_find_best_stream does: the default one, "
+             "then "
+             "the one with more frames and a higher bit rate; submit --stream N takes another",
+             info->video.stream_index, info->video_stream_count, list);
+}
+
+static void shape_notes(const struct media_video *video, struct plan_notes *out)
+{
+    struct plan_size size = plan_upright_size(video);
+    if (video->crop_left || video->crop_top || video->crop_right || video->crop_bottom)
+        note(out, "cropped as the container says: %d left, %d top, %d right, %d bottom",
+             video->crop_left, video->crop_top, video->crop_right, video->crop_bottom);
+    if (video->sar.num > 0 && video->sar.num != video->sar.den)
+        note(out, "samples of %d:%d made square: shown as %dx%d", video->sar.num, video->sar.den,
+             size.width, size.height);
+    if (video->mirrored)
+        note(out, "mirrored left to right, as the container says");
+    if (video->rotation_degrees)
+        note(out, "turned upright by %d degrees clockwise, as the container says",
+             video->rotation_degrees);
+}
+
+static void light_notes(const struct media_video *video, struct plan_notes *out)
+{
+    struct plan_picture picture;
+    plan_picture_choose(video, &picture);
+    if (picture.tonemap_peak_nits)
+        note(out, "HDR (%s, up to %d nits%s) tone-mapped to BT.709 SDR",
+             video->color_transfer == H273_PQ ? "PQ" : "HLG", picture.tonemap_peak_nits,
+             video->hdr_peak_nits > 0 ? "" : " assumed");
+    else if (picture.matrix != picture.source_matrix ||
+             picture.primaries != picture.source_primaries ||
+             picture.transfer != picture.source_transfer)
+        note(out, "colours converted from primaries %d, transfer %d, matrix %d (H.273) to BT.709",
+             picture.source_primaries, picture.source_transfer, picture.source_matrix);
+    if (video->full_range)
+        note(out, "full range made limited");
+    if (video->bit_depth > 8)
+        note(out, "%d bits a sample made 8, with dither", video->bit_depth);
+}
+
+void plan_notes_make(const struct media_info *info, struct plan_notes *out)
+{
+    out->count = 0;
+    if (!info->has_video)
+        return;
+    const struct media_video *video = &info->video;
+    streams_note(info, out);
+    shape_notes(video, out);
+    if (video->interlaced)
+        note(out, "interlaced (%s field first): deinterlaced, one frame for each frame",
+             video->top_field_first ? "top" : "bottom");
+    if (video->telecined)
+        note(out,
+             "film in 2:3 pulldown: deinterlaced, but every fifth frame or so is a repetition; "
+             "an inverse telecine made before keeps 24 frames a second");
+    light_notes(video, out);
+    if (video->times == FRAME_TIMES_DECODED)
+        note(out, "some packets carry no time: decoded in one piece, times made up by the decoder");
+    else if (video->times == FRAME_TIMES_COUNTED)
+        note(out, "the stream carries no times: decoded in one piece at %d/%d frames a second",
+             video->frame_rate.num, video->frame_rate.den);
+    else if (video->variable_frame_rate)
+        note(out, "variable frame rate: every frame keeps its time");
+}
