@@ -147,9 +147,8 @@ static int counts_judge(const struct feeder *feeder, const struct media_range_st
     return SL_OK;
 }
 
-static int feed_all(struct ladder *ladder, struct media_range *range,
-                    struct media_filter *pictures, AVFrame *frame, struct feeder *feeder,
-                    struct sl_failure *why)
+static int feed_all(struct ladder *ladder, struct media_range *range, struct media_filter *pictures,
+                    AVFrame *frame, struct feeder *feeder, struct sl_failure *why)
 {
     int got = 1;
     while (got > 0) {
