@@ -72,17 +72,17 @@ static enum AVPixelFormat readable(enum AVPixelFormat format)
 
 static void orientation_add(struct chain *chain, const struct media_video *video)
 {
-    /* libavfilter's transpose: 0 turns counterclockwise and mirrors top to bottom, 1 turns clockwise, 2 counter-
-     * clockwise, 3 is 1 and the mirror. A mirror left to right comes before the turn. */
+    /* libavfilter's clock_flip turns clockwise and then mirrors top to bottom, which is the mirror left to right
+     * followed by the turn; cclock_flip likewise. vflip gives rows that run backwards, which only filters read. */
     switch (video->rotation_degrees) {
     case 90:
-        add(chain, "transpose=%s", video->mirrored ? "cclock_flip" : "clock");
+        add(chain, "transpose=%s", video->mirrored ? "clock_flip" : "clock");
         break;
     case 180:
-        add(chain, video->mirrored ? "vflip" : "hflip,vflip");
+        add(chain, video->mirrored ? "vflip,copy" : "vflip,hflip");
         break;
     case 270:
-        add(chain, "transpose=%s", video->mirrored ? "clock_flip" : "cclock");
+        add(chain, "transpose=%s", video->mirrored ? "cclock_flip" : "cclock");
         break;
     default:
         if (video->mirrored)

@@ -215,8 +215,8 @@ int media_rows_settle(struct media_rows *rows, struct sl_failure *why)
         if (ns_of(rows, after - before) > MEDIA_GAP_MAX_NS)
             return sl_fail(
                 why, SL_EUNSUPPORTED,
-                "there is no frame between %.3f s and %.3f s: the clock of the video jumps "
-                "ahead; %d s without a frame are the most",
+                "there is no frame between %.3f s and %.3f s: the clock of the video jumps; "
+                "%d s without a frame are the most",
                 seconds_of(rows, before), seconds_of(rows, after),
                 (int)(MEDIA_GAP_MAX_NS / SL_NS_PER_S));
     }

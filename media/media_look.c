@@ -16,7 +16,8 @@
 #define TRY_PACKETS 300 /* without a frame in so many there is none to be expected */
 #define FIELD_FRAMES                                                                               \
     75 /* looked at for fields at each place: 15 rounds of the pulldown's five frames */
-#define FIELD_PLACES 3
+#define FIELD_PLACES    3
+#define PULLDOWN_ONE_IN 25
 
 struct look {
     struct media_source *source;
@@ -28,8 +29,9 @@ struct look {
     bool has_first;
     struct media_graph *idet;
     AVFrame *judged;
-    int interlaced, top_first;  /* frames that say so */
-    int judged_count, repeated; /* frames that idet saw; of these, with a field of the one before */
+    int interlaced, top_first; /* frames that say so */
+    int judged_count;          /* frames that idet saw */
+    int tops, bottoms;         /* of these, with the top or bottom field of the one before */
 };
 
 static int32_t light_of(const AVFrame *frame)
@@ -117,7 +119,8 @@ static int idet_take(struct look *look, struct sl_failure *why)
     while ((got = media_graph_pull(look->idet, look->judged, why)) > 0) {
         const char *repeated = idet_word(look->judged, "lavfi.idet.repeated.current_frame");
         look->judged_count++;
-        look->repeated += strcmp(repeated, "top") == 0 || strcmp(repeated, "bottom") == 0;
+        look->tops += strcmp(repeated, "top") == 0;
+        look->bottoms += strcmp(repeated, "bottom") == 0;
         av_frame_unref(look->judged);
     }
     return got;
@@ -234,9 +237,11 @@ static int fields_look(struct look *look, const struct media_index *index, struc
     video->interlaced = true;
     if (look->interlaced)
         video->top_field_first = look->top_first * 2 > look->interlaced;
-    /* Pulldown repeats a field in two of five frames; a quarter leaves room for scenes that hardly move. */
+    /* Pulldown repeats a top field and a bottom field in each five frames. Where little moves it cannot be seen, and
+     * coding hides some; fields of a camera repeat never. */
     video->telecined = look->interlaced && look->judged_count >= FIELD_FRAMES / 3 &&
-                       look->repeated * 4 >= look->judged_count;
+                       look->tops * PULLDOWN_ONE_IN >= look->judged_count &&
+                       look->bottoms * PULLDOWN_ONE_IN >= look->judged_count;
     return SL_OK;
 }
 

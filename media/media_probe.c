@@ -13,6 +13,7 @@
 
 #define PROGRESS_EVERY_PACKETS 256
 #define LISTEN_PACKETS_MAX     500
+#define SEEK_TRIES_MAX         5
 /* Any time at all: far inside 64 bits, so that differences stay there as well. */
 #define PTS_ANY                (INT64_C(1) << 60)
 
@@ -131,27 +132,38 @@ static int64_t last_key_pts(const struct media_index *index)
     return last ? index->pts[last - 1] : AV_NOPTS_VALUE;
 }
 
-/* Whether a seek to the last keyframe lands on a keyframe at or before it, tried once. */
+/* The time of the first keyframe behind where the source stands; AV_NOPTS_VALUE: none, or without a time. */
+static int64_t next_key_pts(struct media_source *source, const AVStream *stream, AVPacket *packet)
+{
+    while (media_source_read(source, packet, NULL) > 0) {
+        bool key = packet->stream_index == stream->index && (packet->flags & AV_PKT_FLAG_KEY);
+        int64_t pts = packet->pts;
+        av_packet_unref(packet);
+        if (key)
+            return pts;
+    }
+    return AV_NOPTS_VALUE;
+}
+
+/* Whether a seek to the last keyframe lands on a keyframe at or before it, tried as media_range.c seeks: where a
+ * container knows no keyframes, from ever farther back. */
 static bool try_seek(struct media_source *source, const AVStream *stream, int64_t target)
 {
-    if (target == AV_NOPTS_VALUE)
-        return false;
-    AVPacket *packet = av_packet_alloc();
+    AVPacket *packet = target == AV_NOPTS_VALUE ? NULL : av_packet_alloc();
     if (!packet)
         return false;
     media_source_only(source, stream->index);
+    int64_t second = av_rescale_q(1, (AVRational){1, 1}, stream->time_base);
     bool landed = false;
-    if (av_seek_frame(media_source_format(source), stream->index, target, AVSEEK_FLAG_BACKWARD) >=
-        0)
-        while (media_source_read(source, packet, NULL) > 0) {
-            bool key = (packet->flags & AV_PKT_FLAG_KEY) != 0;
-            int64_t pts = packet->pts;
-            av_packet_unref(packet);
-            if (key) {
-                landed = pts != AV_NOPTS_VALUE && pts <= target;
-                break;
-            }
-        }
+    int64_t back = 0;
+    for (int i = 0; i < SEEK_TRIES_MAX && !landed; i++) {
+        if (av_seek_frame(media_source_format(source), stream->index, target - back,
+                          AVSEEK_FLAG_BACKWARD) < 0)
+            break;
+        int64_t pts = next_key_pts(source, stream, packet);
+        landed = pts != AV_NOPTS_VALUE && pts <= target;
+        back = back ? back * 2 : (second > 0 ? second : 1);
+    }
     av_packet_free(&packet);
     return landed;
 }

@@ -24,7 +24,8 @@ struct media_range {
     AVFrame *before;  /* context: the last one before the range */
     AVFrame *delayed; /* the first of the range, while the one before it is given out */
     int64_t last_pts;
-    int64_t decoded; /* frames since the start of the source, for those that are counted */
+    int64_t decoded; /* frames since the start of the source, where packets have no times */
+    int64_t made_pts, made_step; /* of the latest of these, and its distance from the one before */
     bool input_ended;
     bool done;
     struct media_range_stats stats;
@@ -273,8 +274,17 @@ static int64_t frame_time(struct media_range *range, const AVFrame *frame)
 {
     const struct rational *rate = &range->params.video->frame_rate;
     switch (range->params.video->times) {
-    case FRAME_TIMES_DECODED:
-        return frame->best_effort_timestamp;
+    case FRAME_TIMES_DECODED: {
+        /* The decoder takes the time of the packet behind, so that the last frames have none. */
+        int64_t pts = frame->best_effort_timestamp;
+        if (pts == AV_NOPTS_VALUE && range->decoded > 1)
+            pts = range->made_pts + range->made_step;
+        if (range->decoded > 0)
+            range->made_step = pts - range->made_pts;
+        range->made_pts = pts;
+        range->decoded++;
+        return pts;
+    }
     case FRAME_TIMES_COUNTED:
         return av_rescale_q(range->decoded++, (AVRational){rate->den, rate->num},
                             range->stream->time_base);

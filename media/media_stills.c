@@ -4,6 +4,7 @@
 
 /* Packets looked through for a keyframe behind where a seek landed: several GOPs. Past them it counts as not there. */
 #define SEARCH_PACKETS_MAX 5000
+#define SEEK_TRIES_MAX     5
 
 struct media_stills {
     struct media_input input;
@@ -82,12 +83,31 @@ static int packet_find(struct media_stills *s, int64_t pts, int64_t packets_max,
         int got = media_source_read(s->source, s->packet, why);
         if (got <= 0)
             return got;
-        if (s->packet->stream_index == s->stream->index && (s->packet->flags & AV_PKT_FLAG_KEY) &&
-            (s->video->times != FRAME_TIMES_PACKETS || packet_time(s) == pts))
+        bool key =
+            s->packet->stream_index == s->stream->index && (s->packet->flags & AV_PKT_FLAG_KEY);
+        if (key && (s->video->times != FRAME_TIMES_PACKETS || packet_time(s) == pts))
             return 1;
+        bool past = key && packet_time(s) != AV_NOPTS_VALUE && packet_time(s) > pts;
         av_packet_unref(s->packet);
+        if (past)
+            return 0;
     }
     return 0;
+}
+
+/* Where a container knows no keyframes a seek may land behind the one wanted: then from ever farther back. */
+static int packet_seek(struct media_stills *s, int64_t pts, struct sl_failure *why)
+{
+    int64_t back = 0, second = av_rescale_q(1, (AVRational){1, 1}, s->stream->time_base);
+    int got = 0;
+    for (int i = 0; i < SEEK_TRIES_MAX && got == 0; i++) {
+        if (av_seek_frame(media_source_format(s->source), s->stream->index, pts - back,
+                          AVSEEK_FLAG_BACKWARD) < 0)
+            return 0;
+        got = packet_find(s, pts, SEARCH_PACKETS_MAX, why);
+        back = back ? back * 2 : (second > 0 ? second : 1);
+    }
+    return got;
 }
 
 static int decode_alone(struct media_stills *s, struct sl_failure *why)
@@ -109,18 +129,12 @@ int media_stills_at(struct media_stills *s, int64_t pts, AVFrame **out, struct s
 {
     av_frame_unref(s->frame);
     s->running = false;
-    int64_t packets_max = 0;
-    if (s->video->seekable) {
-        packets_max = SEARCH_PACKETS_MAX;
-        if (av_seek_frame(media_source_format(s->source), s->stream->index, pts,
-                          AVSEEK_FLAG_BACKWARD) < 0)
-            return 0;
-    } else if (s->at_pts != INT64_MIN && pts <= s->at_pts) {
+    if (!s->video->seekable && s->at_pts != INT64_MIN && pts <= s->at_pts) {
         int code = source_begin(s, why);
         if (code != SL_OK)
             return code;
     }
-    int got = packet_find(s, pts, packets_max, why);
+    int got = s->video->seekable ? packet_seek(s, pts, why) : packet_find(s, pts, 0, why);
     if (got <= 0)
         return got;
     s->at_pts = pts;
@@ -140,11 +154,8 @@ static int resume(struct media_stills *s, struct sl_failure *why)
         int code = source_begin(s, why);
         if (code != SL_OK)
             return code;
-    } else if (av_seek_frame(media_source_format(s->source), s->stream->index, pts,
-                             AVSEEK_FLAG_BACKWARD) < 0) {
-        return 0;
     }
-    int got = packet_find(s, pts, s->video->seekable ? SEARCH_PACKETS_MAX : 0, why);
+    int got = s->video->seekable ? packet_seek(s, pts, why) : packet_find(s, pts, 0, why);
     if (got <= 0)
         return got;
     avcodec_flush_buffers(s->decoder);

@@ -94,6 +94,13 @@ def frames(target, select="v:0"):
     return found, complaints
 
 
+def shown(target):
+    """Decodes the picture: sorted times, how many frames are marked interlaced, and what was complained about."""
+    rows, complaints = _rows(target, "frame=interlaced_frame,best_effort_timestamp_time", "v:0")
+    rows = [row for row in rows if row and row[0] == "frame"]
+    return sorted(float(row[1]) for row in rows), sum(row[2] == "1" for row in rows), complaints
+
+
 def packets(target, select="v:0"):
     """Reads without decoding: {stream index: sorted times}."""
     rows, complaints = _rows(target, "packet=stream_index,pts_time", select)

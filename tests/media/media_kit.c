@@ -56,6 +56,21 @@ bool kit_made_open(struct kit_clip *clip)
     return opened(clip, fd);
 }
 
+bool kit_trait_open(struct kit_clip *clip, const char *kind, const char *input, const char *args)
+{
+    char path[64], command[1024];
+    int suffix = snprintf(path, sizeof path, "/tmp/sluice-test-XXXXXX.%s", kind);
+    int fd = mkstemps(path, suffix - (int)strlen("/tmp/sluice-test-XXXXXX"));
+    assert_true(fd >= 0);
+    close(fd);
+    snprintf(command, sizeof command,
+             "ffmpeg -nostdin -loglevel error -y -f lavfi -i '%s' -pix_fmt yuv420p %s %s", input,
+             args, path);
+    fd = system(command) == 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    unlink(path);
+    return opened(clip, fd);
+}
+
 void kit_bytes_open(struct kit_clip *clip, const void *bytes, size_t length)
 {
     int fd = memfd_create("clip", MFD_CLOEXEC);

@@ -26,6 +26,9 @@ void kit_clip_close(struct kit_clip *clip);
 /* A clip made on the spot (H.264, B-frames, 3 s of 320x180 at 25 Hz with a tone); false without ffmpeg. */
 bool kit_made_open(struct kit_clip *clip);
 
+/* A clip of ffmpeg's test picture, made with these arguments into a container of this kind ("ts"). */
+bool kit_trait_open(struct kit_clip *clip, const char *kind, const char *input, const char *args);
+
 /* A file of these bytes. */
 void kit_bytes_open(struct kit_clip *clip, const void *bytes, size_t length);
 
