@@ -23,8 +23,9 @@ struct media_range {
     int held_first, held_count;
     AVFrame *before;  /* context: the last one before the range */
     AVFrame *delayed; /* the first of the range, while the one before it is given out */
-    int64_t last_pts;
-    int64_t decoded; /* frames since the start of the source, where packets have no times */
+    int64_t last_pts; /* of those at or behind the start */
+    int64_t seen_pts; /* of the latest frame, wherever it lies */
+    int64_t decoded;  /* frames since the start of the source, where packets have no times */
     int64_t made_pts, made_step; /* of the latest of these, and its distance from the one before */
     bool input_ended;
     bool done;
@@ -210,7 +211,7 @@ int media_range_open(const struct media_input *input, const struct media_range_p
         return sl_fail(why, SL_ENOMEM, "no memory for a decoder");
     range->params = *params;
     range->input = *input;
-    range->last_pts = INT64_MIN;
+    range->last_pts = range->seen_pts = INT64_MIN;
     range->packet = av_packet_alloc();
     range->frame = av_frame_alloc();
     range->before = av_frame_alloc();
@@ -302,6 +303,10 @@ static int judge(struct media_range *range, struct sl_failure *why)
         return sl_fail(why, SL_EDECODE,
                        "a decoded frame carries no presentation time: remux the source into "
                        "Matroska or MP4");
+    /* Variable frame rate that was rounded: the index has one row for frames of one time, and the first is shown. */
+    if (frame->pts == range->seen_pts)
+        return 0;
+    range->seen_pts = frame->pts;
     if (frame->pts < range->params.start_pts) {
         range->stats.frames_dropped++;
         if (range->params.context) {

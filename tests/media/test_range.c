@@ -147,6 +147,38 @@ static void test_made_clip_cuts_equal_the_linear_walk(void **state)
     kit_clip_close(&clip);
 }
 
+/* Every tenth frame has the time of the one before it, and so has a keyframe. */
+static void test_of_frames_with_one_time_the_first_is_shown(void **state)
+{
+    (void)state;
+    struct kit_clip clip;
+    if (!kit_trait_open(&clip, "mkv", "testsrc2=size=160x120:rate=25:duration=3",
+                        "-c:v libx264 -preset ultrafast -g 20 -bf 0 -bsf:v "
+                        "\"setts=ts='if(eq(mod(N,10),3)+eq(N,40),PREV_OUTPTS,PTS)'\""))
+        skip();
+    struct sl_arena arena = {0};
+    struct media_info info;
+    struct media_index index;
+    kit_probe(&clip, &arena, &info, &index);
+    assert_int_equal(index.count, 75 - 8 - 1);
+    size_t count;
+    struct kit_frame *walk =
+        kit_range(&clip.input, &info.video, info.video.first_pts, info.video.end_pts,
+                  PREROLL_LINEAR, &count, NULL, NULL, NULL);
+    assert_int_equal(count, index.count);
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(walk[i].pts, index.pts[i]);
+    /* A range between keyframes, with a doubled frame at its start and one before it. */
+    struct kit_frame *part = kit_range(&clip.input, &info.video, index.pts[11], index.pts[30],
+                                       PREROLL_NONE, &count, NULL, NULL, NULL);
+    assert_int_equal(count, 19);
+    frames_equal(walk + 11, part, count);
+    free(part);
+    free(walk);
+    sl_arena_fini(&arena);
+    kit_clip_close(&clip);
+}
+
 static void test_a_range_may_start_and_end_between_keyframes(void **state)
 {
     (void)state;
@@ -359,6 +391,7 @@ int main(void)
         cmocka_unit_test(test_odd_rate_cuts_equal_the_linear_walk),
         cmocka_unit_test(test_open_gop_cuts_equal_the_linear_walk),
         cmocka_unit_test(test_made_clip_cuts_equal_the_linear_walk),
+        cmocka_unit_test(test_of_frames_with_one_time_the_first_is_shown),
         cmocka_unit_test(test_a_range_may_start_and_end_between_keyframes),
         cmocka_unit_test(test_every_preroll_gives_the_same_frames),
         cmocka_unit_test(test_a_source_that_cannot_seek_is_walked),
