@@ -11,7 +11,8 @@
 #define ASK_TIMEOUT_NS     SL_S_TO_NS(20)
 #define RETRY_FIRST_NS     SL_MS_TO_NS(200)
 #define RETRY_MAX_NS       SL_S_TO_NS(2)
-/* An answer that came sooner was not parked: without news the next question waits. */
+/* An answer that came sooner was not parked for long. One such without news is a daemon that wants this node's word, as
+ * when a lease was cancelled: it is asked again at once. After several in a row the next question waits. */
 #define PARKED_AT_LEAST_NS SL_MS_TO_NS(500)
 #define QUICK_WAIT_MIN_NS  SL_MS_TO_NS(100)
 #define QUICK_WAIT_MAX_NS  SL_S_TO_NS(3)
@@ -180,6 +181,7 @@ void *agent_lane_parked(void *arg)
     int64_t retry_ns = RETRY_FIRST_NS;
     uint64_t state = (uint64_t)sl_now_ns();
     bool first_said = false;
+    int64_t quick_ns = 0; /* for the next quick answer in a row */
     pthread_mutex_lock(&agent->lock);
     while (!agent->probed && !agent->quit)
         pthread_cond_wait(&agent->changed, &agent->lock);
@@ -205,11 +207,14 @@ void *agent_lane_parked(void *arg)
             continue;
         }
         retry_ns = RETRY_FIRST_NS;
-        if (!asked.busy && took_ns < PARKED_AT_LEAST_NS) {
-            int64_t wait_ns = asked.wait_ns;
-            wait_ns = wait_ns < QUICK_WAIT_MIN_NS ? QUICK_WAIT_MIN_NS : wait_ns;
-            agent_pause(agent, wait_ns < QUICK_WAIT_MAX_NS ? wait_ns : QUICK_WAIT_MAX_NS);
+        if (asked.busy || took_ns >= PARKED_AT_LEAST_NS) {
+            quick_ns = 0;
+            continue;
         }
+        if (quick_ns > 0)
+            agent_pause(agent, quick_ns < asked.wait_ns ? quick_ns : asked.wait_ns);
+        quick_ns = quick_ns ? quick_ns * 2 : QUICK_WAIT_MIN_NS;
+        quick_ns = quick_ns < QUICK_WAIT_MAX_NS ? quick_ns : QUICK_WAIT_MAX_NS;
     }
     pthread_mutex_unlock(&agent->lock);
     return NULL;

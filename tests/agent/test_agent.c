@@ -286,6 +286,22 @@ static void test_a_lease_given_to_another_is_stopped_and_its_output_goes(void **
     daemon_stop(d);
 }
 
+/* As the daemon does when a token dies: it wants to be asked again, and has nothing to say yet. */
+static void test_an_empty_answer_keeps_no_grant_waiting(void **state)
+{
+    (void)state;
+    struct fake_daemon *d = daemon_start();
+    d->base.wait_ns = SL_S_TO_NS(3);
+    struct agent *agent = agent_begin(d);
+    AWAIT(d, d->requests > 0 && d->last.device_count > 0);
+    struct script *s = lease_add(d, "succeed");
+    int64_t start_ns = sl_now_ns();
+    AWAIT(d, s->stated);
+    assert_true(sl_now_ns() - start_ns < SL_S_TO_NS(2));
+    agent_close(&agent);
+    daemon_stop(d);
+}
+
 static void test_leaving_hands_running_work_back(void **state)
 {
     (void)state;
@@ -505,6 +521,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_leases_are_done_and_reported),
         cmocka_unit_test(test_a_lease_given_to_another_is_stopped_and_its_output_goes),
+        cmocka_unit_test(test_an_empty_answer_keeps_no_grant_waiting),
         cmocka_unit_test(test_leaving_hands_running_work_back),
         cmocka_unit_test(test_an_idle_agent_says_that_it_leaves),
         cmocka_unit_test(test_work_goes_on_while_the_daemon_is_away),
