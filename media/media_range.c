@@ -200,6 +200,46 @@ static int seek_range(struct media_range *range, struct sl_failure *why)
     return 1;
 }
 
+/* Opens the source and stands before the range, as far in front of it as the preroll says. */
+static int begin(struct media_range *range, struct sl_failure *why)
+{
+    const struct media_range_params *params = &range->params;
+    held_drop(range);
+    int code = open_source(range, why);
+    range->stats.linear = params->start_pts <= params->video->first_pts ||
+                          params->preroll >= PREROLL_LINEAR || !params->video->seekable ||
+                          !times_in_packets(range);
+    if (code != SL_OK || range->stats.linear)
+        return code;
+    int got = seek_range(range, why);
+    if (got != 0)
+        return got < 0 ? got : SL_OK;
+    held_drop(range);
+    range->stats.linear = true;
+    return open_source(range, why);
+}
+
+/* Streams that refresh bit by bit have no keyframe that decodes alone: the decoder gives nothing until the picture is
+ * whole. Where the first frame of the range is lost, decoding begins earlier, at last at the start of the source. */
+static bool wants_earlier(const struct media_range *range)
+{
+    return range->stats.frames == 0 && !range->stats.linear;
+}
+
+static int begin_earlier(struct media_range *range, struct sl_failure *why)
+{
+    int32_t preroll = range->params.preroll;
+    range->params.preroll = preroll == PREROLL_NONE          ? 1
+                            : preroll * 2 > PREROLL_KEYS_MAX ? PREROLL_LINEAR
+                                                             : preroll * 2;
+    av_frame_unref(range->frame);
+    av_frame_unref(range->before);
+    range->last_pts = range->seen_pts = INT64_MIN;
+    range->input_ended = range->done = false;
+    range->stats = (struct media_range_stats){0};
+    return begin(range, why);
+}
+
 int media_range_open(const struct media_input *input, const struct media_range_params *params,
                      struct media_range **out, struct sl_failure *why)
 {
@@ -217,32 +257,12 @@ int media_range_open(const struct media_input *input, const struct media_range_p
     range->before = av_frame_alloc();
     range->delayed = av_frame_alloc();
     int code = range->packet && range->frame && range->before && range->delayed
-                   ? open_source(range, why)
+                   ? begin(range, why)
                    : sl_fail(why, SL_ENOMEM, "no memory for a decoder");
     if (code != SL_OK)
-        goto fail;
-
-    bool whole = params->start_pts <= params->video->first_pts;
-    range->stats.linear = whole || params->preroll >= PREROLL_LINEAR || !params->video->seekable ||
-                          !times_in_packets(range);
-    if (!range->stats.linear) {
-        int got = seek_range(range, why);
-        if (got < 0) {
-            code = got;
-            goto fail;
-        }
-        if (got == 0) {
-            held_drop(range);
-            range->stats.linear = true;
-            code = open_source(range, why);
-            if (code != SL_OK)
-                goto fail;
-        }
-    }
-    *out = range;
-    return SL_OK;
-fail:
-    media_range_close(&range);
+        media_range_close(&range);
+    else
+        *out = range;
     return code;
 }
 
@@ -315,6 +335,8 @@ static int judge(struct media_range *range, struct sl_failure *why)
         }
         return 0;
     }
+    if (frame->pts > range->params.start_pts && wants_earlier(range))
+        return begin_earlier(range, why);
     if (frame->pts <= range->last_pts)
         return sl_fail(
             why, SL_EDECODE, "the decoder gave the frame at %lld after the one at %lld (1/%d s)",
@@ -366,6 +388,11 @@ int media_range_next(struct media_range *range, AVFrame **out, struct sl_failure
             range->stats.errors++;
             /* A decoder that refuses even to be drained has nothing more to give. */
             range->done = range->input_ended;
+        }
+        if (range->done && wants_earlier(range)) {
+            int code = begin_earlier(range, why);
+            if (code != SL_OK)
+                return code;
         }
     }
     return 0;

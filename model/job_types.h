@@ -16,12 +16,14 @@
 #include "model/plan_types.h"
 #include "model/task_types.h"
 
-#define JOB_INPUTS_MAX 256
-#define JOB_NAME_BYTES 96 /* of an output, its NUL included */
+#define JOB_INPUTS_MAX   256
+#define JOB_NAME_BYTES   96 /* of an output, its NUL included */
 
 /* Preroll: how far before its first frame a chunk starts to decode. */
-#define PREROLL_NONE   0  /* at its own keyframe */
-#define PREROLL_LINEAR 15 /* from the start of the source; between: so many keyframes earlier */
+#define PREROLL_NONE     0  /* at its own keyframe */
+#define PREROLL_LINEAR   15 /* from the start of the source; between: so many keyframes earlier */
+/* Doubled from one to this; what needs more is walked from the start. */
+#define PREROLL_KEYS_MAX 8
 
 /* One segment of a transcode job. Within it an IDR is forced at the first frame whose time since
  * start_pts reaches k * gop_ns (k = 1, 2 …), unless less than half a GOP would remain. */

@@ -212,7 +212,7 @@ static int32_t preroll_next(int32_t preroll)
 {
     if (preroll == PREROLL_NONE)
         return 1;
-    return preroll * 2 > 8 ? PREROLL_LINEAR : preroll * 2;
+    return preroll * 2 > PREROLL_KEYS_MAX ? PREROLL_LINEAR : preroll * 2;
 }
 
 /* The seam behind a piece. What does not hold is decoded again from further back: the later chunk first,

@@ -147,6 +147,19 @@ static void test_made_clip_cuts_equal_the_linear_walk(void **state)
     kit_clip_close(&clip);
 }
 
+static void test_cuts_without_real_keyframes_equal_the_linear_walk(void **state)
+{
+    (void)state;
+    struct kit_clip clip;
+    if (!kit_trait_open(&clip, "mp4", "testsrc2=size=160x120:rate=25:duration=6",
+                        "-c:v libx264 -preset ultrafast -x264-params intra-refresh=1:keyint=25"))
+        skip();
+    struct seen seen = cuts_equal_the_walk(&clip);
+    assert_int_equal(seen.frames, 150);
+    assert_int_equal(seen.chunks, 6);
+    kit_clip_close(&clip);
+}
+
 /* Every tenth frame has the time of the one before it, and so has a keyframe. */
 static void test_of_frames_with_one_time_the_first_is_shown(void **state)
 {
@@ -391,6 +404,7 @@ int main(void)
         cmocka_unit_test(test_odd_rate_cuts_equal_the_linear_walk),
         cmocka_unit_test(test_open_gop_cuts_equal_the_linear_walk),
         cmocka_unit_test(test_made_clip_cuts_equal_the_linear_walk),
+        cmocka_unit_test(test_cuts_without_real_keyframes_equal_the_linear_walk),
         cmocka_unit_test(test_of_frames_with_one_time_the_first_is_shown),
         cmocka_unit_test(test_a_range_may_start_and_end_between_keyframes),
         cmocka_unit_test(test_every_preroll_gives_the_same_frames),
