@@ -31,8 +31,7 @@ struct plan_size plan_upright_size(const struct media_video *video)
     if (video->sar.num > 0 && video->sar.den > 0) {
         int64_t stretched = sl_muldiv_i64(2 * width, video->sar.num, video->sar.den) / 2 +
                             (sl_muldiv_i64(2 * width, video->sar.num, video->sar.den) & 1);
-        if (stretched >= 2 && stretched <= PLAN_SIDE_MAX)
-            width = stretched;
+        width = stretched < INT32_MAX ? stretched : INT32_MAX;
     }
     struct plan_size size = {(int32_t)width, height};
     if (video->rotation_degrees == 90 || video->rotation_degrees == 270)
