@@ -5,6 +5,8 @@
 /* Packets looked through for a keyframe behind where a seek landed: several GOPs. Past them it counts as not there. */
 #define SEARCH_PACKETS_MAX 5000
 #define SEEK_TRIES_MAX     5
+/* Packets decoded for the first whole picture behind a keyframe that gives none: the refresh of ten seconds at 60 Hz. */
+#define WHOLE_PACKETS_MAX  600
 
 struct media_stills {
     struct media_input input;
@@ -125,27 +127,6 @@ static int decode_alone(struct media_stills *s, struct sl_failure *why)
     return got >= 0;
 }
 
-int media_stills_at(struct media_stills *s, int64_t pts, AVFrame **out, struct sl_failure *why)
-{
-    av_frame_unref(s->frame);
-    s->running = false;
-    if (!s->video->seekable && s->at_pts != INT64_MIN && pts <= s->at_pts) {
-        int code = source_begin(s, why);
-        if (code != SL_OK)
-            return code;
-    }
-    int got = s->video->seekable ? packet_seek(s, pts, why) : packet_find(s, pts, 0, why);
-    if (got <= 0)
-        return got;
-    s->at_pts = pts;
-    got = decode_alone(s, why);
-    if (got > 0) {
-        s->frame->pts = pts;
-        *out = s->frame;
-    }
-    return got;
-}
-
 /* The keyframe itself goes through the decoder once more, so that what follows has its reference. */
 static int resume(struct media_stills *s, struct sl_failure *why)
 {
@@ -166,6 +147,71 @@ static int resume(struct media_stills *s, struct sl_failure *why)
     return 1;
 }
 
+/* The next frame behind the latest, in s->frame: 1, or 0 where there is none, or so many packets (0: any number) give
+ * none. */
+static int next_frame(struct media_stills *s, int64_t packets_max, struct sl_failure *why)
+{
+    for (int64_t packets = 0;;) {
+        av_frame_unref(s->frame);
+        int got = avcodec_receive_frame(s->decoder, s->frame);
+        if (got >= 0) {
+            int64_t pts =
+                s->frame->pts != AV_NOPTS_VALUE ? s->frame->pts : s->frame->best_effort_timestamp;
+            if (pts == AV_NOPTS_VALUE || pts <= s->resume_pts)
+                continue; /* the keyframe again, or what an open GOP shows before it */
+            s->resume_pts = s->frame->pts = pts;
+            return 1;
+        }
+        if (got == AVERROR(ENOMEM))
+            return sl_fail(why, SL_ENOMEM, "no memory to decode");
+        if (got != AVERROR(EAGAIN) || (packets_max && packets == packets_max))
+            return 0;
+        got = media_source_read(s->source, s->packet, why);
+        if (got < 0)
+            return got;
+        if (got > 0 && s->packet->stream_index == s->stream->index) {
+            avcodec_send_packet(s->decoder, s->packet);
+            packets++;
+        } else if (got == 0) {
+            avcodec_send_packet(s->decoder, NULL);
+        }
+        av_packet_unref(s->packet);
+    }
+}
+
+/* Where a stream refreshes bit by bit no keyframe decodes alone: the first whole picture behind it stands for it. */
+static int decode_on(struct media_stills *s, struct sl_failure *why)
+{
+    int got = resume(s, why);
+    if (got > 0)
+        got = next_frame(s, WHOLE_PACKETS_MAX, why);
+    s->running = false;
+    return got;
+}
+
+int media_stills_at(struct media_stills *s, int64_t pts, AVFrame **out, struct sl_failure *why)
+{
+    av_frame_unref(s->frame);
+    s->running = false;
+    if (!s->video->seekable && s->at_pts != INT64_MIN && pts <= s->at_pts) {
+        int code = source_begin(s, why);
+        if (code != SL_OK)
+            return code;
+    }
+    int got = s->video->seekable ? packet_seek(s, pts, why) : packet_find(s, pts, 0, why);
+    if (got <= 0)
+        return got;
+    s->at_pts = pts;
+    got = decode_alone(s, why);
+    if (got == 0 && s->video->seekable)
+        got = decode_on(s, why);
+    if (got > 0) {
+        s->frame->pts = pts;
+        *out = s->frame;
+    }
+    return got;
+}
+
 int media_stills_on(struct media_stills *s, AVFrame **out, struct sl_failure *why)
 {
     if (s->at_pts == INT64_MIN)
@@ -175,29 +221,8 @@ int media_stills_on(struct media_stills *s, AVFrame **out, struct sl_failure *wh
         if (got <= 0)
             return got;
     }
-    for (;;) {
-        av_frame_unref(s->frame);
-        int got = avcodec_receive_frame(s->decoder, s->frame);
-        if (got >= 0) {
-            int64_t pts =
-                s->frame->pts != AV_NOPTS_VALUE ? s->frame->pts : s->frame->best_effort_timestamp;
-            if (pts == AV_NOPTS_VALUE || pts <= s->resume_pts)
-                continue; /* the keyframe again, or what an open GOP shows before it */
-            s->resume_pts = s->frame->pts = pts;
-            *out = s->frame;
-            return 1;
-        }
-        if (got == AVERROR(ENOMEM))
-            return sl_fail(why, SL_ENOMEM, "no memory to decode");
-        if (got != AVERROR(EAGAIN))
-            return 0;
-        got = media_source_read(s->source, s->packet, why);
-        if (got < 0)
-            return got;
-        if (got > 0 && s->packet->stream_index == s->stream->index)
-            avcodec_send_packet(s->decoder, s->packet);
-        else if (got == 0)
-            avcodec_send_packet(s->decoder, NULL);
-        av_packet_unref(s->packet);
-    }
+    int got = next_frame(s, 0, why);
+    if (got > 0)
+        *out = s->frame;
+    return got;
 }

@@ -1,7 +1,7 @@
 /* media/media_stills.h: single keyframes of a source, decoded alone.
  *
  * Sources that seek are read only around the keyframes asked for; others are walked once. Nothing but keyframes is
- * decoded, except by media_stills_on.
+ * decoded, except by media_stills_on, and where a keyframe gives no picture by itself.
  *
  * Owns:    the demuxer and the decoder; a frame is lent until the next call.
  * Units:   pts in the video stream's time base.
@@ -23,7 +23,8 @@ struct media_stills;
 int media_stills_open(const struct media_input *input, const struct media_video *video,
                       struct media_stills **out, struct sl_failure *why);
 
-/* The keyframe at pts: 1; 0 when it is not there or does not decode; SL_E*. */
+/* The keyframe at pts, or the first whole picture behind one that gives none: 1; 0 when it is not there or does not
+ * decode; SL_E*. */
 int media_stills_at(struct media_stills *stills, int64_t pts, AVFrame **out,
                     struct sl_failure *why);
 

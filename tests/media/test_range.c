@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "media/media_range.h"
+#include "media/media_stills.h"
 #include "tests/media/media_kit.h"
 
 struct seen {
@@ -157,6 +158,26 @@ static void test_cuts_without_real_keyframes_equal_the_linear_walk(void **state)
     struct seen seen = cuts_equal_the_walk(&clip);
     assert_int_equal(seen.frames, 150);
     assert_int_equal(seen.chunks, 6);
+
+    struct sl_arena arena = {0};
+    struct media_info info;
+    struct media_index index;
+    kit_probe(&clip, &arena, &info, &index);
+    struct media_stills *stills = NULL;
+    struct sl_failure why = {0};
+    assert_int_equal(media_stills_open(&clip.input, &info.video, &stills, &why), SL_OK);
+    int keys = 0;
+    for (size_t i = 0; i < index.count; i++) {
+        AVFrame *frame = NULL;
+        if (!index.key[i])
+            continue;
+        assert_int_equal(media_stills_at(stills, index.pts[i], &frame, &why), 1);
+        assert_int_equal(frame->width, 160);
+        keys++;
+    }
+    assert_int_equal(keys, 6);
+    media_stills_close(&stills);
+    sl_arena_fini(&arena);
     kit_clip_close(&clip);
 }
 
