@@ -113,12 +113,6 @@ static int input_check(const struct media_info *info, const struct media_index *
         return sl_fail(why, SL_EUNSUPPORTED,
                        "the picture is shown as %dx%d; encoders take sides of %d samples and more",
                        (int)upright.width, (int)upright.height, PLAN_SIDE_MIN);
-    if (upright.width > PLAN_SIDE_MAX || upright.height > PLAN_SIDE_MAX)
-        return sl_fail(why, SL_EUNSUPPORTED,
-                       "samples of %d:%d make the %dx%d picture %dx%d; sides of up to %d are "
-                       "supported: send it with its true sample shape",
-                       (int)video->sar.num, (int)video->sar.den, (int)video->width,
-                       (int)video->height, (int)upright.width, (int)upright.height, PLAN_SIDE_MAX);
     int rc = index_check(info, index, why);
     if (rc)
         return rc;

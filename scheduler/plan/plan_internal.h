@@ -30,6 +30,9 @@ struct plan_size {
  * give an absurd width is taken for damage and ignored. */
 struct plan_size plan_upright_size(const struct media_video *video);
 
+/* Of the picture as coded, in square samples; 0 where the shape of the samples is nonsense: they are taken for square. */
+int64_t plan_stretched_width(const struct media_video *video);
+
 /* The upright source within the box of box_height*16/9 x box_height, turned for portrait; never above the source. */
 struct plan_size plan_box_size(struct plan_size source, int64_t box_height);
 

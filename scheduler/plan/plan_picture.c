@@ -130,7 +130,10 @@ static void shape_notes(const struct media_video *video, struct plan_notes *out)
     if (video->crop_left || video->crop_top || video->crop_right || video->crop_bottom)
         note(out, "cropped as the container says: %d left, %d top, %d right, %d bottom",
              video->crop_left, video->crop_top, video->crop_right, video->crop_bottom);
-    if (video->sar.num > 0 && video->sar.num != video->sar.den)
+    if (plan_stretched_width(video) == 0)
+        note(out, "samples of %d:%d are nonsense for %dx%d, and are taken for square",
+             video->sar.num, video->sar.den, video->width, video->height);
+    else if (video->sar.num > 0 && video->sar.num != video->sar.den)
         note(out, "samples of %d:%d made square: shown as %dx%d", video->sar.num, video->sar.den,
              size.width, size.height);
     if (video->mirrored)

@@ -24,15 +24,22 @@ static int32_t even_clamp(int64_t value, int32_t source)
     return value < 2 ? 2 : (int32_t)value;
 }
 
-struct plan_size plan_upright_size(const struct media_video *video)
+int64_t plan_stretched_width(const struct media_video *video)
 {
     int64_t width = video->width - video->crop_left - video->crop_right;
+    if (video->sar.num <= 0 || video->sar.den <= 0)
+        return width;
+    int64_t twice = sl_muldiv_i64(2 * width, video->sar.num, video->sar.den);
+    int64_t stretched = twice / 2 + (twice & 1);
+    return stretched >= 2 && stretched <= PLAN_SIDE_MAX ? stretched : 0;
+}
+
+struct plan_size plan_upright_size(const struct media_video *video)
+{
+    int64_t width = plan_stretched_width(video);
     int32_t height = video->height - video->crop_top - video->crop_bottom;
-    if (video->sar.num > 0 && video->sar.den > 0) {
-        int64_t stretched = sl_muldiv_i64(2 * width, video->sar.num, video->sar.den) / 2 +
-                            (sl_muldiv_i64(2 * width, video->sar.num, video->sar.den) & 1);
-        width = stretched < INT32_MAX ? stretched : INT32_MAX;
-    }
+    if (width == 0)
+        width = video->width - video->crop_left - video->crop_right;
     struct plan_size size = {(int32_t)width, height};
     if (video->rotation_degrees == 90 || video->rotation_degrees == 270)
         size = (struct plan_size){height, (int32_t)width};

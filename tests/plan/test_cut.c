@@ -557,11 +557,6 @@ static void test_bad_input_is_refused_by_name(void **state)
     source.info.video.width = 20000;
     refuse(SL_EUNSUPPORTED, "20000x360");
     source.info.video.width = 640;
-    source.info.video.sar = (struct rational){100, 1};
-    refuse(SL_EUNSUPPORTED, "samples of 100:1 make the 640x360 picture 64000x360");
-    source.info.video.sar = (struct rational){1, 1000};
-    refuse(SL_EUNSUPPORTED, "shown as 1x360");
-    source.info.video.sar = (struct rational){1, 1};
     source.index.pts[7] = source.index.pts[6];
     refuse(SL_EFORMAT, "frame 7 of the index has pts 6 after 6");
     source.index.pts[7] = 7;
@@ -713,9 +708,8 @@ static void test_properties_hold_for_any_source(void **state)
             kit_policy_codec_add(&policy, CODEC_H265);
         struct sl_failure why = {0};
         int rc = build(&policy, &why);
-        if (rc == SL_EUNSUPPORTED && (strstr(why.message, "encoders take") ||
-                                      strstr(why.message, "its true sample shape"))) {
-            kit_source_close(&source); /* a side below 16 samples, or above 16384 */
+        if (rc == SL_EUNSUPPORTED && strstr(why.message, "encoders take")) {
+            kit_source_close(&source); /* a side below 16 samples */
             continue;
         }
         if (rc)
@@ -743,6 +737,8 @@ static void test_properties_hold_for_any_source(void **state)
         double wide = video->width, high = video->height;
         if (video->sar.num > 0 && video->sar.den > 0)
             wide = wide * video->sar.num / video->sar.den;
+        if (wide < 1.5 || wide > 16384.5)
+            wide = video->width;
         bool turned = video->rotation_degrees % 180 == 90;
         for (int32_t r = 0; r < plan.rung_count; r++) {
             assert_true(plan.rungs[r].width <= (turned ? high : wide + 0.5) ||

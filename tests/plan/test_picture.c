@@ -136,6 +136,11 @@ static void test_all_that_was_changed_is_told(void **state)
     assert_true(said(&notes, "8 left"));
     assert_true(said(&notes, "variable frame rate"));
     assert_true(notes.count <= PLAN_NOTES_MAX);
+    info.video.sar = (struct rational){100, 1};
+    plan_notes_make(&info, &notes);
+    assert_true(
+        said(&notes, "samples of 100:1 are nonsense for 720x480, and are taken for square"));
+    assert_false(said(&notes, "made square"));
     info.stream_asked = 3;
     plan_notes_make(&info, &notes);
     assert_true(said(&notes, "stream 3 was asked for"));
