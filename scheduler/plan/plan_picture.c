@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/time.h"
 #include "scheduler/plan/plan.h"
 #include "scheduler/plan/plan_internal.h"
 
@@ -89,6 +90,9 @@ void plan_picture_choose(const struct media_video *video, struct plan_picture *o
 
 /* ---- for people ---- */
 
+/* Sound cut for lack of a picture is told from here on; less of it is how files are. */
+#define SOUND_LOSS_SAID_NS (SL_NS_PER_S / 2)
+
 __attribute__((format(printf, 2, 3))) static void note(struct plan_notes *notes, const char *format,
                                                        ...)
 {
@@ -162,6 +166,45 @@ static void light_notes(const struct media_video *video, struct plan_notes *out)
         note(out, "%d bits a sample made 8, with dither", video->bit_depth);
 }
 
+/* Far inside 64 bits, so that differences stay there as well. */
+static int64_t ns_of(int64_t pts, const struct rational *base)
+{
+    const int64_t most = INT64_MAX / 4;
+    int64_t ns = base->den > 0 ? sl_muldiv_i64(pts, base->num * SL_NS_PER_S, base->den) : 0;
+    return ns > most ? most : ns < -most ? -most : ns;
+}
+
+/* Of each kind one sentence, about the stream that loses most. */
+static void sound_notes(const struct media_info *info, struct plan_notes *out)
+{
+    const struct media_video *video = &info->video;
+    int64_t from = ns_of(video->first_pts, &video->time_base);
+    int64_t to = ns_of(video->end_pts, &video->time_base);
+    int64_t before = SOUND_LOSS_SAID_NS, behind = SOUND_LOSS_SAID_NS;
+    const struct media_audio *first = NULL, *last = NULL;
+    for (int32_t i = 0; i < info->audio_count; i++) {
+        const struct media_audio *audio = &info->audio[i];
+        if (audio->end_pts <= audio->first_pts)
+            continue;
+        int64_t early = from - ns_of(audio->first_pts, &audio->time_base);
+        int64_t late = ns_of(audio->end_pts, &audio->time_base) - to;
+        if (early > before) {
+            before = early;
+            first = audio;
+        }
+        if (late > behind) {
+            behind = late;
+            last = audio;
+        }
+    }
+    if (first)
+        note(out, "sound of stream %d begins %.1f s before the first picture: that is cut",
+             first->stream_index, (double)before / SL_NS_PER_S);
+    if (last)
+        note(out, "sound of stream %d goes on for %.1f s behind the last picture: that is cut",
+             last->stream_index, (double)behind / SL_NS_PER_S);
+}
+
 void plan_notes_make(const struct media_info *info, struct plan_notes *out)
 {
     out->count = 0;
@@ -185,4 +228,5 @@ void plan_notes_make(const struct media_info *info, struct plan_notes *out)
              video->frame_rate.num, video->frame_rate.den);
     else if (video->variable_frame_rate)
         note(out, "variable frame rate: every frame keeps its time");
+    sound_notes(info, out);
 }

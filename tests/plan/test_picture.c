@@ -106,6 +106,29 @@ static void test_a_plain_source_needs_no_word(void **state)
     assert_int_equal(notes.count, 0);
 }
 
+static void test_sound_without_a_picture_is_told(void **state)
+{
+    (void)state;
+    struct media_info info = source(720, 480, 1, 1, 1);
+    struct plan_notes notes;
+    info.video.time_base = (struct rational){1, 25};
+    info.video.first_pts = 25;
+    info.video.end_pts = 75;
+    info.audio_count = 2;
+    info.audio[0] = (struct media_audio){
+        .stream_index = 1, .time_base = {1, 1000}, .first_pts = 600, .end_pts = 3400};
+    info.audio[1] = (struct media_audio){
+        .stream_index = 2, .time_base = {1, 48000}, .first_pts = 48000, .end_pts = 147000};
+    plan_notes_make(&info, &notes);
+    assert_int_equal(notes.count, 0);
+    info.audio[0].first_pts = -500;
+    info.audio[1].end_pts = 48000 * 11;
+    plan_notes_make(&info, &notes);
+    assert_int_equal(notes.count, 2);
+    assert_true(said(&notes, "sound of stream 1 begins 1.5 s before the first picture"));
+    assert_true(said(&notes, "sound of stream 2 goes on for 8.0 s behind the last picture"));
+}
+
 static void test_all_that_was_changed_is_told(void **state)
 {
     (void)state;
@@ -153,6 +176,7 @@ int main(void)
         cmocka_unit_test(test_what_players_know_is_kept_and_all_else_becomes_bt709),
         cmocka_unit_test(test_hdr_is_mapped_from_one_peak),
         cmocka_unit_test(test_a_plain_source_needs_no_word),
+        cmocka_unit_test(test_sound_without_a_picture_is_told),
         cmocka_unit_test(test_all_that_was_changed_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
