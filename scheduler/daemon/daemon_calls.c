@@ -369,37 +369,12 @@ static void retry_handle(struct daemon *d, struct api_call *call)
         call_fail(call, SL_EBUSY, "the daemon is at work on this video; try again in a moment");
         return;
     }
-    struct sched_event event = daemon_event(d, SCHED_VIDEO_RETRY);
-    event.video = video->id;
-    event.step = call->step;
-    int code = daemon_step(d, &event);
-    if (code != SL_OK) {
-        if (call->step == STEP_COUNT)
-            call_fail(call, code,
-                      "the video is %s and has not failed, so there is nothing to retry",
-                      video_status_word(video->status));
-        else
-            call_fail(call, code, "the video has not come to the step %s yet",
-                      step_word(call->step));
-        return;
-    }
-    if (call->step <= STEP_PLAN) {
-        free(video->plan_key);
-        video->plan_key = NULL;
-        daemon_video_plan_drop(video);
-    } else if (call->step < STEP_COUNT) {
-        if (call->step == STEP_TRANSCODE)
-            for (int32_t i = 0; i < video->piece_count; i++)
-                video->pieces[i].done = false;
-        if (call->step <= STEP_IMAGES)
-            daemon_video_set_drop(video);
-    }
-    if (call->step <= STEP_AUDIO)
-        daemon_live_stale(d, video);
-    video->work_tries = 0;
-    video->waiting = (struct sl_failure){0};
-    daemon_video_dirty(d, video);
-    daemon_video_touch(d, video);
+    int code = daemon_video_again(d, video, call->step);
+    if (code != SL_OK && call->step == STEP_COUNT)
+        call_fail(call, code, "the video is %s and has not failed, so there is nothing to retry",
+                  video_status_word(video->status));
+    else if (code != SL_OK)
+        call_fail(call, code, "the video has not come to the step %s yet", step_word(call->step));
 }
 
 static void sidecar_handle(struct daemon *d, struct api_call *call)

@@ -162,6 +162,7 @@ struct daemon_video {
 
     struct daemon_work *work;
     int work_tries;
+    bool probed_anew;                /* since what the first probe left could not be read */
     int64_t retry_at_ns;             /* 0: none */
     struct sl_failure waiting;       /* why own work is repeated; code 0: it is not */
     bool dirty;                      /* its row belongs to this batch */
@@ -462,6 +463,8 @@ struct sl_log_about daemon_about(const struct daemon_video *video);
 
 /* Does what is due next: invariant 4. */
 void daemon_video_advance(struct daemon *d, struct daemon_video *video);
+/* Takes it up again from a step, STEP_COUNT: from what failed; fails as SCHED_VIDEO_RETRY does. */
+int daemon_video_again(struct daemon *d, struct daemon_video *video, enum step step);
 void daemon_video_fail(struct daemon *d, struct daemon_video *video, const struct sl_failure *why);
 void daemon_work_result(struct daemon *d, struct daemon_work *work);
 /* The plan of a WORK_PLAN that went well. */

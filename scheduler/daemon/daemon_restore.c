@@ -114,7 +114,7 @@ static int report_restore(void *arg, struct task_id task, enum step step, int32_
 }
 
 /* The plan is wanted before the first lease of the video is answered. A plan that is gone is made again from
- * the index, by the same function, when the video is looked at. */
+ * the index, by the same function, when the video is looked at; with one of another release the work begins again. */
 static void plan_restore(struct restore *r)
 {
     struct daemon_video *video = r->video;
@@ -129,6 +129,10 @@ static void plan_restore(struct restore *r)
         sl_warn(&about, "its plan cannot be read: %s", work->failure.message);
         free(video->plan_key);
         video->plan_key = NULL;
+        if (work->code == SL_EPROTO) {
+            free(video->index_key);
+            video->index_key = NULL;
+        }
         daemon_video_dirty(r->d, video);
     }
     daemon_work_free(&work);

@@ -57,7 +57,7 @@ static int plan_make(struct daemon *d, struct daemon_work *work)
     int code =
         video->index_key && video->info
             ? object_read(d, video->index_key, &bytes, &work->failure)
-            : sl_fail(&work->failure, SL_EINTERNAL, "the probe left no index; retry from probe");
+            : sl_fail(&work->failure, SL_EPROTO, "the probe left no index; retry from probe");
     if (code == SL_OK)
         code = wire_info_decode(video->info, video->info_bytes, &arena, &info, &work->failure);
     if (code == SL_OK)

@@ -42,6 +42,34 @@ void daemon_video_fail(struct daemon *d, struct daemon_video *video, const struc
     daemon_step(d, &event);
 }
 
+int daemon_video_again(struct daemon *d, struct daemon_video *video, enum step step)
+{
+    struct sched_event event = daemon_event(d, SCHED_VIDEO_RETRY);
+    event.video = video->id;
+    event.step = step;
+    int code = daemon_step(d, &event);
+    if (code != SL_OK)
+        return code;
+    if (step <= STEP_PLAN) {
+        free(video->plan_key);
+        video->plan_key = NULL;
+        daemon_video_plan_drop(video);
+    } else if (step < STEP_COUNT) {
+        if (step == STEP_TRANSCODE)
+            for (int32_t i = 0; i < video->piece_count; i++)
+                video->pieces[i].done = false;
+        if (step <= STEP_IMAGES)
+            daemon_video_set_drop(video);
+    }
+    if (step <= STEP_AUDIO)
+        daemon_live_stale(d, video);
+    video->work_tries = 0;
+    video->waiting = (struct sl_failure){0};
+    daemon_video_dirty(d, video);
+    daemon_video_touch(d, video);
+    return SL_OK;
+}
+
 static struct daemon_work *work_begin(struct daemon *d, struct daemon_video *video,
                                       enum daemon_work_kind kind)
 {
@@ -451,6 +479,20 @@ void daemon_deleted_sweep(struct daemon *d)
     }
 }
 
+/* What an older release stored may say nothing to this one. The source is still there; once is enough, since what was
+ * probed now can be read. */
+static bool probe_anew(struct daemon *d, struct daemon_video *video, const struct daemon_work *work)
+{
+    if (work->kind != WORK_PLAN || work->code != SL_EPROTO || video->probed_anew ||
+        daemon_video_again(d, video, STEP_PROBE) != SL_OK)
+        return false;
+    struct sl_log_about about = daemon_about(video);
+    sl_warn(&about, "what its probe left cannot be read: %s; it begins again with the probe",
+            work->failure.message);
+    video->probed_anew = true;
+    return true;
+}
+
 void daemon_work_result(struct daemon *d, struct daemon_work *work)
 {
     struct daemon_video *video = work->video;
@@ -473,6 +515,8 @@ void daemon_work_result(struct daemon *d, struct daemon_work *work)
         return;
     }
     if (work->code != SL_OK) {
+        if (probe_anew(d, video, work))
+            return;
         video->work_tries++;
         if (is_passing(video, work->code)) {
             work_again_later(d, video, &work->failure);

@@ -315,6 +315,37 @@ static void test_registered_source_is_copied_after_a_kill(void **state)
     farm_close(&farm);
 }
 
+static void test_plan_of_another_release_begins_with_the_probe(void **state)
+{
+    (void)state;
+    struct farm farm;
+    struct agent agent;
+    char video[VIDEO_ID_TEXT_BYTES], path[160];
+    farm_open(&farm);
+    farm_spawn(&farm);
+    agent_open(&agent, &farm, 1);
+    farm_submit(&farm, video);
+    while (!agent_holds(&agent, STEP_TRANSCODE)) {
+        held_work(&agent);
+        sync_through(&agent);
+    }
+    held_work(&agent);
+    sync_through(&agent);
+    farm_kill(&farm);
+    snprintf(path, sizeof path, "%s/work/%s/1/plan", farm.data, video);
+    FILE *plan = fopen(path, "w");
+    assert_non_null(plan);
+    fputs("no plan", plan);
+    fclose(plan);
+    farm_spawn(&farm);
+    sync_through(&agent);
+    agent_run(&agent, video, "ready");
+    assert_true(agent.transcodes > FARM_CHUNKS);
+    published_check(&farm, video);
+    agent_close(&agent);
+    farm_close(&farm);
+}
+
 static void test_drain_and_identity_outlive_a_kill(void **state)
 {
     (void)state;
@@ -472,6 +503,7 @@ int main(void)
         cmocka_unit_test(test_source_that_changes_while_copied_is_refused),
         cmocka_unit_test(test_external_id_of_a_video_being_deleted_waits),
         cmocka_unit_test(test_registered_source_is_copied_after_a_kill),
+        cmocka_unit_test(test_plan_of_another_release_begins_with_the_probe),
         cmocka_unit_test(test_drain_and_identity_outlive_a_kill),
         cmocka_unit_test(test_stopped_daemon_takes_no_lease_for_its_own_silence),
         cmocka_unit_test(test_second_daemon_on_the_data_is_refused),
