@@ -37,15 +37,17 @@ static bool name_is_plain(const char *name)
            strcmp(name, "farm") != 0;
 }
 
-/* "90d" from now on, or a time. */
+/* "90d" from now on, or a time to come. */
 static bool expiry_read(const char *text, char out[SL_TIME_TEXT_BYTES])
 {
-    int64_t unix_ns, duration_ns;
+    int64_t unix_ns, duration_ns, now_unix_ns = sl_now_unix_ns();
     if (sl_time_parse(text, &unix_ns) != SL_OK) {
-        if (sl_duration_parse(text, &duration_ns) != SL_OK)
+        if (sl_duration_parse(text, &duration_ns) != SL_OK || duration_ns > INT64_MAX - now_unix_ns)
             return false;
-        unix_ns = sl_now_unix_ns() + duration_ns;
+        unix_ns = now_unix_ns + duration_ns;
     }
+    if (unix_ns <= now_unix_ns)
+        return false;
     sl_time_format(unix_ns, out);
     return true;
 }
@@ -88,7 +90,8 @@ int cli_token_run(struct cli *cli, const struct cli_args *args)
                         scopes);
     if (expires && !expiry_read(expires, expiry))
         return cli_fail(cli, CLI_USAGE, "invalid",
-                        "--expires: \"%s\" is no time (2027-01-31) and no duration (90d)", expires);
+                        "--expires: \"%s\" is no time to come (2027-01-31) and no duration (90d)",
+                        expires);
     if (!token_make(token, sum))
         return cli_fail(cli, CLI_FAILED, "internal", "no random bytes for a token: %s",
                         strerror(errno));

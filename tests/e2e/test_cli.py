@@ -152,6 +152,13 @@ class Contract(CliCase):
             self.assertEqual(done.stdout, "", args)
             self.assertRegex(done.stderr, r"^sluice: .+\n$", args)
 
+    def test_a_token_of_the_past_is_not_made(self):
+        for expires in ("2020-01-01", "0s", "99999d"):
+            done = self.cli("token", "new", "someone", "--expires", expires)
+            self.assertEqual((done.returncode, done.stdout), (2, ""), expires)
+            self.assertIn("no time to come", done.stderr)
+        self.assertEqual(self.cli("token", "new", "someone", "--expires", "90d").returncode, 0)
+
     def test_help_and_version(self):
         listed = re.findall(r"^  (\w+) +\S", self.cli("--help").stdout, re.M)
         self.assertIn("submit", listed)
