@@ -152,7 +152,7 @@ static int one_restore(struct restore *r)
     if (video->plan_key)
         plan_restore(r);
     int code = store_walk_tasks(d->store, video->id, task_restore, r);
-    if (code == SL_OK && (video->plan || video->row.steps_done))
+    if (code == SL_OK && (video->plan || (video->row.steps_done && video->index_key)))
         code = store_walk_reports(d->store, video->id, report_restore, r);
     daemon_video_touch(d, video);
     return code;
