@@ -122,7 +122,7 @@ static void message_take(int kind, const uint8_t *data, size_t size)
         ROUND(media_index, index, &arena, );
         break;
     case INFO:
-        ROUND(media_info, info, );
+        ROUND(media_info, info, &arena, );
         break;
     case PLAN:
         ROUND(plan, plan, &arena, );
