@@ -160,7 +160,8 @@ class Silent(FaultCase):
         stale = [int(t) for t in re.findall(r'"token":(\d+),"message":"the lease was given', slow.text())]
         self.assertTrue(stale)
         pause(2.0)
-        self.assertEqual(farm.published(video), before, "the late output is gone")
+        # Fewer there may be: names of leases go once a video is ready.
+        self.assertEqual(set(farm.published(video)) - set(before), set(), "the late output is gone")
         self.assertEqual(farm.status(video)["status"], "ready")
         left = [name for _, _, names in os.walk(farm.data) for name in names
                 if any(".t%d." % token in name for token in stale)]
