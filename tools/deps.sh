@@ -1,14 +1,18 @@
 #!/bin/sh
-# Installs with apt what is missing: tools/deps.sh {build|demo|test|browser|bench|care|fuzz}...
+# Installs with apt what is missing: tools/deps.sh {build|gpu|demo|test|browser|bench|care|fuzz}...
 # Everything there already: says nothing and changes nothing. Not root: uses sudo where that asks for
 # no password; otherwise prints the command and stops with 1. Names hold for Debian 12 and 13.
 set -eu
 
 build="gcc libc6-dev make pkg-config protobuf-c-compiler libprotobuf-c-dev libnng-dev libyaml-dev
 libsqlite3-dev libmicrohttpd-dev libcurl4-openssl-dev libjansson-dev libssl-dev libzimg-dev libseccomp-dev uthash-dev
-libavcodec-dev libavfilter-dev libavformat-dev libavutil-dev libswresample-dev libswscale-dev"
+libavcodec-dev libavfilter-dev libavformat-dev libavutil-dev libswresample-dev libswscale-dev
+libffmpeg-nvenc-dev libva-dev"
+# Compiles the CUDA kernels where nvcc is not; without either the build leaves them out.
+gpu="clang"
 demo="ffmpeg fonts-dejavu-core"
-test="libcmocka-dev ffmpeg python3 python3-jsonschema iproute2 binutils"
+# The encoders are those of the stand-in devices.
+test="libcmocka-dev ffmpeg python3 python3-jsonschema iproute2 binutils libx264-dev libx265-dev libaom-dev"
 bench="ffmpeg python3"
 browser="chromium nodejs npm"
 fuzz="clang libclang-rt-dev ffmpeg python3"
@@ -19,6 +23,7 @@ wanted=""
 for set in "$@"; do
     case $set in
     build) wanted="$wanted $build" ;;
+    gpu) wanted="$wanted $gpu" ;;
     demo) wanted="$wanted $demo" ;;
     test) wanted="$wanted $test" ;;
     bench) wanted="$wanted $bench" ;;
@@ -26,7 +31,7 @@ for set in "$@"; do
     care) wanted="$wanted $care" ;;
     fuzz) wanted="$wanted $fuzz" ;;
     *)
-        echo "tools/deps.sh: there is no set \"$set\"; there are build, demo, test, browser, bench, care, fuzz" >&2
+        echo "tools/deps.sh: there is no set \"$set\"; there are build, gpu, demo, test, browser, bench, care, fuzz" >&2
         exit 2
         ;;
     esac
@@ -40,7 +45,7 @@ fi
 # A package counts where its program is there by other means: some people have their own node or make.
 program_of() {
     case $1 in
-    gcc | make | ffmpeg | python3 | chromium | npm | clang-format | cppcheck | shellcheck | git) echo "$1" ;;
+    gcc | make | ffmpeg | python3 | chromium | npm | clang | clang-format | cppcheck | shellcheck | git) echo "$1" ;;
     pkg-config) echo pkg-config ;;
     nodejs) echo node ;;
     esac
