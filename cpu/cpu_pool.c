@@ -203,7 +203,7 @@ static int cpu_device_probe(struct hal_device *out, int32_t max, int32_t *count,
         .device_id = "cpu",
         .memory_bytes = pool.memory_bytes,
         .cpus = pool.cpus,
-        .sessions = {.scope = HAL_SCOPE_NONE},
+        .sessions = {.scope = SCOPE_NONE},
     };
     snprintf(out->name, sizeof out->name, "%.*s, %d CPU%s", DEVICE_NAME_BYTES - 16, pool.model,
              pool.cpus, pool.cpus == 1 ? "" : "s");

@@ -32,6 +32,8 @@ int hal_probe(const struct hal_backends *backends, struct hal_device *out, int32
     for (int32_t i = 0; i < backends->device_count && found < max; i++) {
         int32_t more = 0;
         memset(out + found, 0, (size_t)(max - found) * sizeof *out);
+        for (int32_t j = found; j < max; j++)
+            out[j].telemetry = device_telemetry_unknown;
         int rc = backends->devices[i]->probe(out + found, max - found, &more, why);
         if (rc < 0)
             continue;
@@ -50,12 +52,16 @@ void hal_device_report(const struct hal_device *device, struct device_row *out)
         .health = device->health,
         .sessions_in_use = device->sessions.in_use,
         .session_limit = device->sessions.limit,
+        .session_scope = device->sessions.scope,
+        .standin = device->standin,
+        .telemetry = device->telemetry,
         .vram_bytes = device->kind == DEVICE_CPU ? 0 : device->memory_bytes,
         .cpus = device->kind == DEVICE_CPU ? device->cpus : 0,
         .memory_bytes = device->kind == DEVICE_CPU ? device->memory_bytes : 0,
     };
     snprintf(out->device_id, sizeof out->device_id, "%s", device->device_id);
     snprintf(out->name, sizeof out->name, "%s", device->name);
+    snprintf(out->driver, sizeof out->driver, "%s", device->driver);
     snprintf(out->health_reason, sizeof out->health_reason, "%s", device->health_reason);
     for (int32_t i = 0; i < device->row_count; i++) {
         const struct hal_row *row = &device->rows[i];
@@ -64,6 +70,8 @@ void hal_device_report(const struct hal_device *device, struct device_row *out)
             continue;
         }
         out->encodes |= 1u << row->codec;
+        if (row->layouts & (1u << HAL_I420_10 | 1u << HAL_P010))
+            out->encodes_ten_bit |= 1u << row->codec;
         if (row->mpix_per_s > out->mpix_per_s[row->codec])
             out->mpix_per_s[row->codec] = row->mpix_per_s;
     }
@@ -103,11 +111,11 @@ const struct hal_row *hal_device_row(const struct hal_device *device, enum codec
 static int32_t sessions_counted(const struct hal_device *devices, int32_t count,
                                 const struct hal_device *device)
 {
-    if (device->sessions.scope != HAL_SCOPE_SYSTEM)
+    if (device->sessions.scope != SCOPE_SYSTEM)
         return device->sessions.in_use;
     int32_t sum = 0;
     for (int32_t i = 0; i < count; i++)
-        if (devices[i].kind == device->kind && devices[i].sessions.scope == HAL_SCOPE_SYSTEM)
+        if (devices[i].kind == device->kind && devices[i].sessions.scope == SCOPE_SYSTEM)
             sum += devices[i].sessions.in_use;
     return sum;
 }

@@ -19,6 +19,7 @@
 
 #include "base/error.h"
 #include "model/device_types.h"
+#include "model/media_types.h"
 #include "model/policy_types.h"
 
 #define HAL_ROWS_MAX     16
@@ -26,7 +27,6 @@
 
 enum hal_direction { HAL_ENCODE, HAL_DECODE };
 enum hal_layout { HAL_I420, HAL_I420_10, HAL_NV12, HAL_P010, HAL_LAYOUT_COUNT };
-enum hal_session_scope { HAL_SCOPE_NONE, HAL_SCOPE_DEVICE, HAL_SCOPE_SYSTEM };
 enum hal_limit_source { HAL_LIMIT_UNKNOWN, HAL_LIMIT_CONFIGURED, HAL_LIMIT_LEARNED };
 
 /* Rate control that a row offers. */
@@ -51,7 +51,7 @@ struct hal_row {
 struct hal_sessions {
     int32_t in_use;
     int32_t limit; /* 0: unknown or none */
-    enum hal_session_scope scope;
+    enum session_scope scope;
     enum hal_limit_source source;
 };
 
@@ -69,6 +69,8 @@ struct hal_device {
     int32_t health_successes; /* in a row */
     int64_t memory_bytes;
     int32_t cpus; /* of a CPU pool */
+    bool standin; /* see struct device_row */
+    struct device_telemetry telemetry;
 };
 
 /* ---- encoding ---- */
@@ -97,12 +99,17 @@ struct hal_encode_params {
     int32_t threads;    /* 1: in the caller's thread */
     int32_t color_primaries, color_transfer, color_matrix; /* ITU-T H.273 */
     bool full_range;
+    struct media_hdr hdr; /* what a 10-bit stream of a PQ source says of its mastering */
+    void *
+        surfaces; /* AVBufferRef of the AVHWFramesContext that surfaces come from; NULL: pictures are in host memory */
 };
 
-/* A picture. Frames stay the caller's; submit copies or takes its own reference before it returns. */
+/* A picture, in planes of host memory or as a surface in the device's own. Frames stay the caller's; submit copies or
+ * takes its own reference before it returns. */
 struct hal_frame {
     enum hal_layout layout;
     int32_t width, height;
+    const void *surface; /* AVFrame of the session's surfaces; then there are no planes */
     const uint8_t *planes[3];
     size_t stride_bytes[3]; /* plane i is rows of stride_bytes[i] */
     int64_t pts;            /* in time_base; strictly increasing */

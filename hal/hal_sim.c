@@ -169,11 +169,11 @@ static int sim_device_probe(struct hal_device *out, int32_t max, int32_t *count,
         if (script.limit_told)
             out[i].sessions = (struct hal_sessions){
                 .limit = script.session_limit,
-                .scope = HAL_SCOPE_SYSTEM,
+                .scope = SCOPE_SYSTEM,
                 .source = HAL_LIMIT_CONFIGURED,
             };
         else
-            out[i].sessions.scope = HAL_SCOPE_DEVICE;
+            out[i].sessions.scope = SCOPE_DEVICE;
         (*count)++;
     }
     return SL_OK;

@@ -18,26 +18,47 @@ enum device_health {
     HEALTH_COUNT
 };
 
+/* What a limit of sessions is a limit of. */
+enum session_scope { SCOPE_NONE, SCOPE_DEVICE, SCOPE_SYSTEM, SCOPE_COUNT };
+
 #define DEVICE_ID_BYTES     64
 #define DEVICE_NAME_BYTES   96
 #define NODE_DEVICES_MAX    16
 #define DEVICE_REASON_BYTES 128
 
+/* What a driver says of a device's present state; -1: it does not say. */
+struct device_telemetry {
+    int64_t busy_percent;
+    int64_t encoder_percent;
+    int64_t decoder_percent;
+    int64_t memory_used_bytes;
+    int64_t temperature_c;
+    int64_t power_mw;
+};
+
+#define DEVICE_TELEMETRY_MEMBERS 6
+extern const struct device_telemetry device_telemetry_unknown;
+
 struct device_row {
     char device_id
         [DEVICE_ID_BYTES]; /* "cpu", a GPU's UUID, a render node's path; unique on a node */
     enum device_kind kind;
-    char name[DEVICE_NAME_BYTES]; /* "AMD EPYC 9354, 16 CPUs" */
+    char name[DEVICE_NAME_BYTES];   /* "AMD EPYC 9354, 16 CPUs" */
+    char driver[DEVICE_NAME_BYTES]; /* driver and API version, or library version */
+    bool standin; /* it encodes in software behind a vendor's interface: for trying and testing */
     enum device_health health;
     char health_reason[DEVICE_REASON_BYTES]; /* empty while healthy */
     uint32_t encodes;                        /* bit 1 << enum codec */
+    uint32_t encodes_ten_bit;
     uint32_t decodes;
     int32_t sessions_in_use;
-    int32_t session_limit;           /* 0: no limit known */
+    int32_t session_limit; /* 0: no limit known */
+    enum session_scope session_scope;
     int64_t mpix_per_s[CODEC_COUNT]; /* measured throughput, one session; 0 unknown */
     int64_t vram_bytes;
     int32_t cpus;         /* of a CPU pool: what the node may use; else 0 */
     int64_t memory_bytes; /* of a CPU pool: what the node may use; else 0 */
+    struct device_telemetry telemetry;
 };
 
 /* What a task asks of a node, and what a node offers: same members, same units. */

@@ -121,7 +121,8 @@ struct job {
     struct lease_token token;
     int64_t watchdog_ns;
     char device_id[DEVICE_ID_BYTES]; /* chosen by the HAL on the node */
-    struct limits limits;            /* 0: the default of that one */
+    int32_t sessions;     /* encoder sessions that it may have open at once; 0: as many as rungs */
+    struct limits limits; /* 0: the default of that one */
     union {
         struct job_probe probe;
         struct job_transcode transcode;

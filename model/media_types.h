@@ -30,6 +30,18 @@ enum frame_times {
     FRAME_TIMES_COUNT,
 };
 
+/* Of SMPTE ST 2086 and CTA-861.3, in the units of their SEI messages (ITU-T H.265 D.3.28, D.3.35). */
+struct media_hdr {
+    bool mastering;          /* the next four */
+    int32_t primaries[3][2]; /* x, y of red, green and blue in 1/50000 */
+    int32_t white[2];        /* in 1/50000 */
+    int64_t luminance_max;   /* in 1/10000 cd/m2 */
+    int64_t luminance_min;
+    bool light;                 /* the next two */
+    int32_t light_max_nits;     /* MaxCLL */
+    int32_t light_average_nits; /* MaxFALL */
+};
+
 /* The stream that av_find_best_stream takes, or the one that was asked for. */
 struct media_video {
     int32_t stream_index;

@@ -48,3 +48,22 @@ const char *device_kind_word(enum device_kind kind)
 {
     return (unsigned)kind < DEVICE_KIND_COUNT ? kind_words[kind] : NULL;
 }
+
+#define BIT(codec) (1u << (codec))
+
+const struct encoder_name encoder_names[ENCODER_NAMES] = {
+    {"x264", DEVICE_CPU, BIT(CODEC_H264)},
+    {"x265", DEVICE_CPU, BIT(CODEC_H265)},
+    {"svtav1", DEVICE_CPU, BIT(CODEC_AV1)},
+    {"vpx", DEVICE_CPU, BIT(CODEC_VP9)},
+    {"nvenc", DEVICE_NVENC, BIT(CODEC_H264) | BIT(CODEC_H265) | BIT(CODEC_AV1)},
+    {"vaapi", DEVICE_VAAPI, BIT(CODEC_H264) | BIT(CODEC_H265) | BIT(CODEC_AV1) | BIT(CODEC_VP9)},
+};
+
+const struct encoder_name *encoder_find(const char *name)
+{
+    for (int i = 0; i < ENCODER_NAMES; i++)
+        if (strcmp(encoder_names[i].name, name) == 0)
+            return &encoder_names[i];
+    return NULL;
+}

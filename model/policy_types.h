@@ -86,4 +86,17 @@ int audio_codec_from_word(const char *word, enum audio_codec *out);
 /* "cpu", "nvenc", "vaapi". */
 const char *device_kind_word(enum device_kind kind);
 
+/* What the name of an encoder in a route says of it. */
+struct encoder_name {
+    const char *name; /* "x264" */
+    enum device_kind kind;
+    uint32_t codecs; /* bit 1 << enum codec */
+};
+
+#define ENCODER_NAMES 6
+
+extern const struct encoder_name encoder_names[ENCODER_NAMES];
+/* NULL for a name that is none. */
+const struct encoder_name *encoder_find(const char *name);
+
 #endif

@@ -1,11 +1,13 @@
 /* Device rows and failures: what sync and control messages share. */
+#include <string.h>
+
 #include "wire/wire_fields.h"
 
 /* clang-format off */
 #define DEVICE_MEMBERS(I, T, E, R)                                                                 \
     T(device_id) E(kind, DEVICE_KIND_COUNT) T(name) E(health, HEALTH_COUNT) T(health_reason)       \
     I(encodes) I(decodes) I(sessions_in_use) I(session_limit) I(vram_bytes) I(cpus)                \
-    I(memory_bytes)
+    I(memory_bytes) T(driver) I(standin) I(encodes_ten_bit) E(session_scope, SCOPE_COUNT)
 /* clang-format on */
 
 void wire_device_put(const struct device_row *from, Sluice__V1__DeviceRow *to)
@@ -14,6 +16,8 @@ void wire_device_put(const struct device_row *from, Sluice__V1__DeviceRow *to)
     DEVICE_MEMBERS(WIRE_PUT_I, WIRE_PUT_T, WIRE_PUT_E, WIRE_PUT_R)
     to->mpix_per_s = (int64_t *)from->mpix_per_s;
     to->n_mpix_per_s = CODEC_COUNT;
+    to->telemetry = (int64_t *)&from->telemetry;
+    to->n_telemetry = DEVICE_TELEMETRY_MEMBERS;
 }
 
 int wire_device_get(struct wire_decoder *d, const Sluice__V1__DeviceRow *in, struct device_row *out)
@@ -23,6 +27,11 @@ int wire_device_get(struct wire_decoder *d, const Sluice__V1__DeviceRow *in, str
         return wire_fail(d, "mpix_per_s", "more elements than codecs");
     for (size_t i = 0; i < in->n_mpix_per_s; i++)
         out->mpix_per_s[i] = in->mpix_per_s[i];
+    out->telemetry = device_telemetry_unknown;
+    if (in->n_telemetry > DEVICE_TELEMETRY_MEMBERS)
+        return wire_fail(d, "telemetry", "more elements than there are members");
+    if (in->n_telemetry)
+        memcpy(&out->telemetry, in->telemetry, in->n_telemetry * sizeof *in->telemetry);
     return SL_OK;
 }
 

@@ -53,7 +53,7 @@ static void test_a_system_wide_limit_counts_all_its_devices(void **state)
     struct hal_device d[] = {device("a", 2, 3), device("b", 1, 3)};
     struct sl_failure why = {0};
     assert_int_equal(hal_choose(d, 2, CODEC_H264, "sim", &why), 1);
-    d[0].sessions.scope = d[1].sessions.scope = HAL_SCOPE_SYSTEM;
+    d[0].sessions.scope = d[1].sessions.scope = SCOPE_SYSTEM;
     assert_int_equal(hal_choose(d, 2, CODEC_H264, "sim", &why), SL_ESESSIONS);
 }
 

@@ -21,6 +21,12 @@ void random_device(struct random *r, struct device_row *out)
     out->vram_bytes = random_i64(r);
     out->cpus = random_i32(r);
     out->memory_bytes = random_i64(r);
+    TEXT(r, out->driver);
+    out->standin = random_below(r, 2);
+    out->encodes_ten_bit = (uint32_t)random_i64(r);
+    out->session_scope = (enum session_scope)random_below(r, SCOPE_COUNT);
+    out->telemetry.busy_percent = random_i64(r);
+    out->telemetry.power_mw = random_i64(r);
 }
 
 static void random_demand(struct random *r, struct demand *out)
@@ -488,6 +494,7 @@ void random_report(struct random *r, enum step step, struct report *out)
 {
     out->step = step;
     TEXT(r, out->device_id);
+    out->sessions = random_i32(r);
     out->cpu_ns = random_i64(r);
     out->wall_ns = random_i64(r);
     out->first_work_ns = random_i64(r);
