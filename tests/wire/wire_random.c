@@ -394,6 +394,7 @@ void random_job(struct random *r, enum step step, struct job *out)
     out->token.v = random_next(r);
     out->watchdog_ns = random_i64(r);
     TEXT(r, out->device_id);
+    out->sessions = random_i32(r);
 #define LIMIT_RANDOM(name, kind, least, most, otherwise)                                           \
     out->limits.name = (least) + (int64_t)random_below(r, (size_t)((most) - (least)) + 1);
     LIMIT_LIST(LIMIT_RANDOM)
@@ -494,7 +495,6 @@ void random_report(struct random *r, enum step step, struct report *out)
 {
     out->step = step;
     TEXT(r, out->device_id);
-    out->sessions = random_i32(r);
     out->cpu_ns = random_i64(r);
     out->wall_ns = random_i64(r);
     out->first_work_ns = random_i64(r);
