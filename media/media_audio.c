@@ -56,10 +56,8 @@ static int encoder_open(struct audio *a, struct sl_failure *why)
     if (!a->encoder)
         return sl_fail(why, SL_ENOMEM, "no memory for an audio encoder");
     AVCodecContext *c = a->encoder;
-    c->sample_fmt = codec->sample_fmts[0];
-    for (const enum AVSampleFormat *f = codec->sample_fmts; *f != AV_SAMPLE_FMT_NONE; f++)
-        if (av_get_packed_sample_fmt(*f) == AV_SAMPLE_FMT_FLT)
-            c->sample_fmt = *f;
+    /* As each of the two takes it: floats together, or a plane per channel. */
+    c->sample_fmt = out->codec == AUDIO_OPUS ? AV_SAMPLE_FMT_FLT : AV_SAMPLE_FMT_FLTP;
     c->sample_rate = out->sample_rate_hz;
     av_channel_layout_default(&c->ch_layout, out->channels);
     c->bit_rate = (int64_t)out->bitrate_kbps * 1000;
