@@ -7,10 +7,9 @@
 #include "encoders/encoders.h"
 
 #include <libavutil/opt.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "encoders/lavc.h"
+#include "encoders/nal.h"
 
 /* x264 clips a GOP to 1 << 30 and its minimum to half of that. */
 #define GOP_INFINITE (1 << 30)
@@ -58,64 +57,6 @@ static int x264_probe(struct hal_device *device)
     row->bframes_max = 16;
     row->rate_control = HAL_RATE_QUALITY | HAL_RATE_QUALITY_CAPPED;
     row->forced_idr = row->closed_gop = row->lookahead = true;
-    return SL_OK;
-}
-
-/* avcC (ISO/IEC 14496-15, 5.3.3.1) from parameter sets with four-byte lengths. */
-static int extradata_make(struct lavc *l, enum hal_layout layout, struct sl_failure *why)
-{
-    const uint8_t *in = l->codec->extradata;
-    size_t in_bytes = (size_t)l->codec->extradata_size;
-    if (in_bytes > 6 && in[0] == 1) /* FFmpeg 6.1 and later make it themselves */
-        return lavc_extradata_set(l, in, in_bytes, why);
-
-    const uint8_t *sps = NULL, *pps = NULL;
-    size_t sps_bytes = 0, pps_bytes = 0;
-    for (size_t at = 0; at + 4 < in_bytes;) {
-        size_t length =
-            (size_t)in[at] << 24 | (size_t)in[at + 1] << 16 | (size_t)in[at + 2] << 8 | in[at + 3];
-        at += 4;
-        if (length > in_bytes - at)
-            break;
-        if ((in[at] & 31) == 7) {
-            sps = in + at;
-            sps_bytes = length;
-        } else if ((in[at] & 31) == 8) {
-            pps = in + at;
-            pps_bytes = length;
-        }
-        at += length;
-    }
-    if (!sps || !pps || sps_bytes < 4 || sps_bytes > UINT16_MAX || pps_bytes > UINT16_MAX)
-        return sl_fail(why, SL_EENCODE, "libx264 gave %zu bytes of extradata without SPS and PPS",
-                       in_bytes);
-    bool high = sps[1] == 100 || sps[1] == 110;
-    l->extradata_bytes = 6 + 2 + sps_bytes + 1 + 2 + pps_bytes + (high ? 4 : 0);
-    uint8_t *out = l->extradata = malloc(l->extradata_bytes);
-    if (!out)
-        return sl_fail(why, SL_ENOMEM, "no memory for %zu bytes of parameter sets",
-                       l->extradata_bytes);
-    *out++ = 1;
-    memcpy(out, sps + 1, 3);
-    out += 3;
-    *out++ = 0xff; /* lengths of four bytes */
-    *out++ = 0xe1; /* one SPS */
-    *out++ = (uint8_t)(sps_bytes >> 8);
-    *out++ = (uint8_t)sps_bytes;
-    memcpy(out, sps, sps_bytes);
-    out += sps_bytes;
-    *out++ = 1;
-    *out++ = (uint8_t)(pps_bytes >> 8);
-    *out++ = (uint8_t)pps_bytes;
-    memcpy(out, pps, pps_bytes);
-    out += pps_bytes;
-    if (high) {
-        uint8_t depth = layout == HAL_I420_10 ? 2 : 0;
-        *out++ = 0xfc | 1; /* 4:2:0 */
-        *out++ = 0xf8 | depth;
-        *out++ = 0xf8 | depth;
-        *out++ = 0; /* no SPS extension */
-    }
     return SL_OK;
 }
 
@@ -188,7 +129,11 @@ static int x264_open(void *state, const struct hal_device *device,
         return rc;
     /* The two fastest presets have no MB-tree, and there the first picture is like the others. */
     x->first_i = strcmp(p->preset, "ultrafast") != 0 && strcmp(p->preset, "superfast") != 0;
-    return extradata_make(&x->lavc, p->layout, why);
+    const uint8_t *sets = c->extradata;
+    size_t bytes = (size_t)c->extradata_size;
+    if (bytes > 6 && sets[0] == 1) /* FFmpeg 6.1 and later make avcC themselves */
+        return lavc_extradata_set(&x->lavc, sets, bytes, why);
+    return nal_extradata_make(&x->lavc, CODEC_H264, sets, bytes, NAL_LENGTHS, why);
 }
 
 static int first_i_mark(struct lavc *l, struct sl_failure *why)
