@@ -22,27 +22,71 @@ static int encoders_probe(const struct hal_backends *backends, struct hal_device
     return SL_OK;
 }
 
-int hal_probe(const struct hal_backends *backends, struct hal_device *out, int32_t max,
-              int32_t *count, struct sl_failure *why)
+/* Those of one back end, without rows. */
+static int32_t devices_find(const struct hal_device_ops *ops, struct hal_device *out, int32_t max,
+                            struct sl_failure *why)
+{
+    int32_t count = 0;
+    memset(out, 0, (size_t)max * sizeof *out);
+    for (int32_t i = 0; i < max; i++)
+        out[i].telemetry = device_telemetry_unknown;
+    return ops->probe(out, max, &count, why) < 0 ? 0 : count;
+}
+
+static int probe(const struct hal_backends *backends, const enum device_kind *kind,
+                 struct hal_device *out, int32_t max, int32_t *count, struct sl_failure *why)
 {
     if (max <= 0 || max > NODE_DEVICES_MAX)
         return sl_fail(why, SL_EINVAL, "room for %d devices; 1 to %d are possible", max,
                        NODE_DEVICES_MAX);
     int32_t found = 0;
     for (int32_t i = 0; i < backends->device_count && found < max; i++) {
-        int32_t more = 0;
-        memset(out + found, 0, (size_t)(max - found) * sizeof *out);
-        for (int32_t j = found; j < max; j++)
-            out[j].telemetry = device_telemetry_unknown;
-        int rc = backends->devices[i]->probe(out + found, max - found, &more, why);
-        if (rc < 0)
+        if (kind && backends->devices[i]->kind != *kind)
             continue;
+        int32_t more = devices_find(backends->devices[i], out + found, max - found, why);
         for (int32_t j = found; j < found + more; j++)
             encoders_probe(backends, &out[j], why);
         found += more;
     }
     *count = found;
     return SL_OK;
+}
+
+int hal_probe(const struct hal_backends *backends, struct hal_device *out, int32_t max,
+              int32_t *count, struct sl_failure *why)
+{
+    return probe(backends, NULL, out, max, count, why);
+}
+
+int hal_probe_kind(const struct hal_backends *backends, enum device_kind kind,
+                   struct hal_device *out, int32_t max, int32_t *count, struct sl_failure *why)
+{
+    return probe(backends, &kind, out, max, count, why);
+}
+
+int hal_probe_one(const struct hal_backends *backends, enum device_kind kind, const char *device_id,
+                  struct hal_device *out, struct sl_failure *why)
+{
+    struct hal_device devices[NODE_DEVICES_MAX];
+    struct sl_failure absent = {0};
+    for (int32_t i = 0; i < backends->device_count; i++) {
+        const struct hal_device_ops *ops = backends->devices[i];
+        if (ops->kind != kind)
+            continue;
+        int32_t count = devices_find(ops, devices, NODE_DEVICES_MAX, &absent);
+        for (int32_t j = 0; j < count; j++) {
+            if (strcmp(devices[j].device_id, device_id) != 0)
+                continue;
+            int rc = ops->prepare ? ops->prepare(&devices[j], why) : SL_OK;
+            if (rc < 0)
+                return rc;
+            encoders_probe(backends, &devices[j], why);
+            *out = devices[j];
+            return SL_OK;
+        }
+    }
+    return sl_fail(why, SL_EDEVICELOST, "the device %s is not on this node any more%s%.120s",
+                   device_id, absent.code ? ": " : "", absent.message);
 }
 
 void hal_device_report(const struct hal_device *device, struct device_row *out)

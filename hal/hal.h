@@ -144,6 +144,9 @@ struct hal_encode_ops {
     int (*receive)(void *state, struct hal_packet *out, struct sl_failure *why);
     /* No more frames: receive then gives what is left. */
     int (*flush)(void *state, struct sl_failure *why);
+    /* Optional: a flushed session whose packets were all taken starts anew as if just opened: the same pictures give the
+     * same bytes as in a fresh one. NULL, or any failure: it is closed and another opened. */
+    int (*reset)(void *state, struct sl_failure *why);
     void (*close)(void *state); /* may wait; safe after a failed open */
 };
 
@@ -152,6 +155,9 @@ struct hal_device_ops {
     enum device_kind kind;
     /* Appends at most max devices; *count is how many. Absence is 0 devices and SL_OK, with the reason in why. */
     int (*probe)(struct hal_device *out, int32_t max, int32_t *count, struct sl_failure *why);
+    /* Optional: opens the driver on a device that was probed in this process, and keeps it open for the sessions to
+     * come. A worker is about to enter a sandbox in which no file can be opened any more. */
+    int (*prepare)(const struct hal_device *device, struct sl_failure *why);
 };
 
 struct hal_backends {
@@ -161,9 +167,18 @@ struct hal_backends {
     int32_t encoder_count;
 };
 
-/* All devices of all back ends with their rows. */
+/* All devices of all back ends with their rows. What a back end without devices says of the reason is in why. */
 int hal_probe(const struct hal_backends *backends, struct hal_device *out, int32_t max,
               int32_t *count, struct sl_failure *why);
+
+/* The devices of one kind alone. */
+int hal_probe_kind(const struct hal_backends *backends, enum device_kind kind,
+                   struct hal_device *out, int32_t max, int32_t *count, struct sl_failure *why);
+
+/* One device with its rows, made ready for sessions (prepare); no other is asked for its encoders. SL_EDEVICELOST where
+ * it is not there any more. */
+int hal_probe_one(const struct hal_backends *backends, enum device_kind kind, const char *device_id,
+                  struct hal_device *out, struct sl_failure *why);
 
 /* A device as the scheduler sees it. */
 void hal_device_report(const struct hal_device *device, struct device_row *out);
@@ -189,6 +204,9 @@ int hal_encode_submit(struct hal_session *session, const struct hal_frame *frame
                       struct sl_failure *why);
 int hal_encode_receive(struct hal_session *session, struct hal_packet *out, struct sl_failure *why);
 int hal_encode_flush(struct hal_session *session, struct sl_failure *why);
+/* For another run of pictures with the same parameters. Only after flush, when receive has given 0. SL_EUNSUPPORTED where
+ * the back end has no reset. After a failure the session can only be closed. */
+int hal_encode_reset(struct hal_session *session, struct sl_failure *why);
 void hal_encode_close(struct hal_session **session);
 
 /* Outcome of work on a device, for its health: SL_OK of a finished lease or a passed probe, or the code it failed

@@ -189,6 +189,21 @@ int hal_encode_flush(struct hal_session *session, struct sl_failure *why)
     return rc;
 }
 
+int hal_encode_reset(struct hal_session *session, struct sl_failure *why)
+{
+    if (!session->ops->reset)
+        return sl_fail(why, SL_EUNSUPPORTED, "sessions of %s are not used twice",
+                       session->ops->name);
+    if (!session->flushed)
+        return sl_fail(why, SL_ECONFLICT, "a session that was not flushed cannot start anew");
+    int rc = session->ops->reset(session->state, why);
+    if (rc < 0)
+        return rc;
+    session->flushed = false;
+    session->any_frame = false;
+    return SL_OK;
+}
+
 void hal_encode_close(struct hal_session **session)
 {
     if (!session || !*session)

@@ -62,6 +62,8 @@ struct report_transcode {
     int64_t decode_cpu_ns;
     int64_t scale_cpu_ns;
     int64_t encode_cpu_ns;
+    /* Encoder sessions open at once. Fewer than both the job allowed and its rungs: the device gave no more. */
+    int32_t sessions;
 };
 
 /* -1: none of it. The sheets are outputs one after another. */

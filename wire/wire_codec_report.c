@@ -13,7 +13,8 @@
     I(init_output)
 
 #define TRANSCODE_MEMBERS(I, T, E, R)                                                              \
-    I(seam_first) I(seam_next) I(frame_count) I(decode_cpu_ns) I(scale_cpu_ns) I(encode_cpu_ns)
+    I(seam_first) I(seam_next) I(frame_count) I(decode_cpu_ns) I(scale_cpu_ns) I(encode_cpu_ns) \
+    I(sessions)
 
 #define IMAGES_MEMBERS(I, T, E, R)                                                                 \
     I(poster_output) I(thumbnails_output) I(preview_output) I(sheet_first_output) I(sheet_count)   \

@@ -128,17 +128,12 @@ static int packets_take(struct hal_session *session, struct clip_encode *out,
     return rc;
 }
 
-int clip_encode(const struct hal_backends *backends, struct hal_device *device, const char *encoder,
-                const struct hal_encode_params *params, const struct clip *clip,
-                struct clip_encode *out, struct sl_failure *why)
+int clip_encode_in(struct hal_session *session, const struct clip *clip, struct clip_encode *out,
+                   struct sl_failure *why)
 {
-    struct hal_session *session = NULL;
-    *out = (struct clip_encode){0};
-    int rc = hal_encode_open(backends, device, encoder, params, &session, why);
-    if (rc < 0)
-        return rc;
     const uint8_t *extradata;
-    rc = hal_encode_extradata(session, &extradata, &out->extradata_bytes);
+    *out = (struct clip_encode){0};
+    int rc = hal_encode_extradata(session, &extradata, &out->extradata_bytes);
     uint8_t *buffer = malloc(clip_frame_bytes(clip));
     out->extradata = malloc(out->extradata_bytes + 1);
     assert_non_null(buffer);
@@ -156,8 +151,20 @@ int clip_encode(const struct hal_backends *backends, struct hal_device *device, 
         rc = hal_encode_flush(session, why);
     if (rc == SL_OK)
         rc = packets_take(session, out, why);
-    hal_encode_close(&session);
     free(buffer);
+    return rc;
+}
+
+int clip_encode(const struct hal_backends *backends, struct hal_device *device, const char *encoder,
+                const struct hal_encode_params *params, const struct clip *clip,
+                struct clip_encode *out, struct sl_failure *why)
+{
+    struct hal_session *session = NULL;
+    *out = (struct clip_encode){0};
+    int rc = hal_encode_open(backends, device, encoder, params, &session, why);
+    if (rc == SL_OK)
+        rc = clip_encode_in(session, clip, out, why);
+    hal_encode_close(&session);
     return rc;
 }
 

@@ -188,6 +188,76 @@ static void test_a_caller_that_takes_no_packets_is_stopped(void **state)
     hal_encode_close(&s);
 }
 
+static char prepared[DEVICE_ID_BYTES];
+static int prepare_code;
+static int32_t encoders_probed;
+
+static int prepare_note(const struct hal_device *device, struct sl_failure *why)
+{
+    snprintf(prepared, sizeof prepared, "%s", device->device_id);
+    return prepare_code ? sl_fail(why, prepare_code, "the driver does not start") : SL_OK;
+}
+
+static int probe_count(struct hal_device *device)
+{
+    encoders_probed++;
+    return hal_sim_encode_ops.probe(device);
+}
+
+static void test_one_device_is_probed_and_prepared_alone(void **state)
+{
+    (void)state;
+    struct hal_device_ops devices = hal_sim_device_ops;
+    struct hal_encode_ops encoders = hal_sim_encode_ops;
+    devices.prepare = prepare_note;
+    encoders.probe = probe_count;
+    struct hal_backends counted = backends;
+    counted.devices[0] = &devices;
+    counted.encoders[0] = &encoders;
+    struct hal_sim_script script = hal_sim_script_default();
+    script.devices = 4;
+    hal_sim_set(&script);
+    struct hal_device device;
+    struct sl_failure why = {0};
+    assert_int_equal(hal_probe_one(&counted, DEVICE_CPU, "sim2", &device, &why), SL_OK);
+    assert_string_equal(device.device_id, "sim2");
+    assert_string_equal(prepared, "sim2");
+    assert_int_equal(device.row_count, 1);
+    assert_int_equal(encoders_probed, 1);
+    assert_int_equal(hal_probe_one(&counted, DEVICE_CPU, "sim4", &device, &why), SL_EDEVICELOST);
+    assert_string_equal(why.message, "the device sim4 is not on this node any more");
+    assert_int_equal(hal_probe_one(&counted, DEVICE_VAAPI, "sim2", &device, &why), SL_EDEVICELOST);
+    prepare_code = SL_EENCODE;
+    assert_int_equal(hal_probe_one(&counted, DEVICE_CPU, "sim1", &device, &why), SL_EENCODE);
+    assert_string_equal(device.device_id, "sim2"); /* as it was */
+    int32_t count = -1;
+    struct hal_device found[NODE_DEVICES_MAX];
+    assert_int_equal(hal_probe_kind(&counted, DEVICE_VAAPI, found, NODE_DEVICES_MAX, &count, &why),
+                     SL_OK);
+    assert_int_equal(count, 0);
+    assert_int_equal(hal_probe_kind(&counted, DEVICE_CPU, found, NODE_DEVICES_MAX, &count, &why),
+                     SL_OK);
+    assert_int_equal(count, 4);
+}
+
+static void test_only_a_flushed_session_starts_anew(void **state)
+{
+    (void)state;
+    struct hal_sim_script script = hal_sim_script_default();
+    struct hal_device device = device_probe(&script);
+    struct hal_session *s = NULL;
+    struct sl_failure why = {0};
+    int32_t wrong = 0;
+    assert_int_equal(open_one(&device, &s, &why), SL_OK);
+    assert_int_equal(submit(s, 7, &why), SL_OK);
+    assert_int_equal(hal_encode_reset(s, &why), SL_ECONFLICT);
+    assert_int_equal(hal_encode_flush(s, &why), SL_OK);
+    assert_int_equal(packets_count(s, &wrong), 1);
+    assert_int_equal(hal_encode_reset(s, &why), SL_OK);
+    assert_int_equal(submit(s, 0, &why), SL_OK); /* time starts anew as well */
+    hal_encode_close(&s);
+}
+
 static void *hang_run(void *arg)
 {
     struct sl_failure why = {0};
@@ -244,6 +314,8 @@ int main(void)
         cmocka_unit_test(test_a_fault_comes_at_its_frame_and_makes_the_device_suspect),
         cmocka_unit_test(test_a_dropped_frame_and_a_wrong_size_can_be_seen),
         cmocka_unit_test(test_a_caller_that_takes_no_packets_is_stopped),
+        cmocka_unit_test(test_one_device_is_probed_and_prepared_alone),
+        cmocka_unit_test(test_only_a_flushed_session_starts_anew),
         cmocka_unit_test(test_a_hang_blocks_until_it_is_released),
         cmocka_unit_test(test_latency_is_felt),
     };

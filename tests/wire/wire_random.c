@@ -509,8 +509,13 @@ void random_report(struct random *r, enum step step, struct report *out)
         random_info(r, &out->probe.info);
         out->probe.index_output = (int32_t)random_below(r, outputs);
     } else if (step == STEP_TRANSCODE) {
-        out->transcode = (struct report_transcode){random_next(r), random_next(r), random_i64(r),
-                                                   random_i64(r),  random_i64(r),  random_i64(r)};
+        out->transcode = (struct report_transcode){random_next(r),
+                                                   random_next(r),
+                                                   random_i64(r),
+                                                   random_i64(r),
+                                                   random_i64(r),
+                                                   random_i64(r),
+                                                   (int32_t)random_below(r, 100)};
     } else if (step == STEP_PACKAGE) {
         out->package.master_output = (int32_t)random_below(r, outputs);
         out->package.mpd_output = (int32_t)random_below(r, outputs + 1) - 1;
