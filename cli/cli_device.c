@@ -104,6 +104,15 @@ static int probe_read(int fd, struct sl_buf *out)
     }
 }
 
+/* What is not there, or not in order, and why. */
+static void notes_show(struct cli *cli, const json_t *notes)
+{
+    size_t i;
+    json_t *text;
+    if (!cli->json)
+        json_array_foreach(notes, i, text) cli_note(cli, "%s", json_string_value(text));
+}
+
 int cli_device_hw(struct cli *cli, const struct cli_args *args)
 {
     (void)args;
@@ -150,6 +159,7 @@ int cli_device_hw(struct cli *cli, const struct cli_args *args)
                         "above");
     else {
         devices_show(cli, document);
+        notes_show(cli, json_object_get(document, "notes"));
         if (!cli->json && cli_json_text(document, "sandbox")[0])
             cli_note(cli, "sandbox of the workers: %s", cli_json_text(document, "sandbox"));
     }

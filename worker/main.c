@@ -49,7 +49,8 @@ static int serve(int socket)
     struct hal_device devices[RUN_DEVICES_MAX] = {0};
     struct sl_failure why = {0};
     int32_t device_count = 0;
-    int code = hal_probe(&worker_backends, devices, RUN_DEVICES_MAX, &device_count, &why);
+    int code =
+        hal_probe_kind(&worker_backends, DEVICE_CPU, devices, RUN_DEVICES_MAX, &device_count, &why);
     if (code != SL_OK) {
         sl_error(NULL, "the devices cannot be found out: %s",
                  why.message[0] ? why.message : sl_error_text(code));

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "wire/wire_control.h"
 #include "worker/backends.h"
+#include "worker/probe_kinds.h"
 #include "worker/sandbox.h"
 
 static void text_put(struct sl_buf *out, const char *name, const char *value)
@@ -61,6 +62,7 @@ static void device_put(struct sl_buf *out, const struct hal_device *device)
     sl_buf_printf(out, "], \"sessions_in_use\": %d, \"session_limit\": %d, ", row.sessions_in_use,
                   row.session_limit);
     text_put(out, "driver", device->driver);
+    sl_buf_printf(out, "\"standin\": %s, ", device->standin ? "true" : "false");
     sl_buf_printf(out, "\"cpus\": %d, \"memory_bytes\": %" PRId64 ", ", device->cpus,
                   device->memory_bytes);
     rows_put(out, device);
@@ -88,35 +90,50 @@ static void sandbox_say(const struct sandbox *sandbox, const char *text)
         sl_warn(NULL, "sandbox of the workers: %s", text);
 }
 
+/* Two lines that a reader of the log can act upon are no alarm each time an agent starts without a GPU. */
+static void notes_say(const struct probe_result *found)
+{
+    for (int32_t i = 0; i < found->note_count; i++)
+        if (found->notes[i].fault)
+            sl_warn(NULL, "%s", found->notes[i].text);
+        else
+            sl_info(NULL, "%s", found->notes[i].text);
+}
+
+static int rows_send(int socket, const struct probe_result *found)
+{
+    struct device_row rows[NODE_DEVICES_MAX] = {0};
+    for (int32_t i = 0; i < found->device_count; i++)
+        hal_device_report(&found->devices[i], &rows[i]);
+    return control_devices_send(socket, rows, found->device_count);
+}
+
 int probe_devices(int socket)
 {
+    static struct probe_result found;
     struct sandbox sandbox;
     sandbox_isolate(&sandbox);
-    struct hal_device devices[NODE_DEVICES_MAX] = {0};
-    struct device_row rows[NODE_DEVICES_MAX] = {0};
-    struct sl_failure why = {0};
-    int32_t count = 0;
-    int code = hal_probe(&worker_backends, devices, NODE_DEVICES_MAX, &count, &why);
-    if (code != SL_OK) {
-        sl_error(NULL, "the devices cannot be found out: %s",
-                 why.message[0] ? why.message : sl_error_text(code));
-        return 1;
-    }
+    probe_kinds(&worker_backends, PROBE_DEADLINE_NS, &found);
     char held_by[256];
     if (!sandbox_try(&sandbox, held_by, sizeof held_by))
         return 1; /* a node whose workers could open nothing offers nothing */
     if (socket >= 0) {
         sandbox_say(&sandbox, held_by);
-        for (int32_t i = 0; i < count; i++)
-            hal_device_report(&devices[i], &rows[i]);
-        return control_devices_send(socket, rows, count) == SL_OK ? 0 : 1;
+        notes_say(&found);
+        return rows_send(socket, &found) == SL_OK ? 0 : 1;
     }
     struct sl_buf out = {0};
     sl_buf_text(&out, "{\"devices\": [");
-    for (int32_t i = 0; i < count; i++) {
+    for (int32_t i = 0; i < found.device_count; i++) {
         if (i)
             sl_buf_text(&out, ", ");
-        device_put(&out, &devices[i]);
+        device_put(&out, &found.devices[i]);
+    }
+    sl_buf_text(&out, "], \"notes\": [");
+    for (int32_t i = 0; i < found.note_count; i++) {
+        if (i)
+            sl_buf_text(&out, ", ");
+        sl_buf_json_string(&out, found.notes[i].text, strlen(found.notes[i].text));
     }
     sl_buf_text(&out, "], \"sandbox\": ");
     sl_buf_json_string(&out, held_by, strlen(held_by));

@@ -1,6 +1,7 @@
 /* worker/probe_devices.h: tells which devices this machine has, and ends.
  *
- * It runs in a process of its own, so that a driver that crashes takes only this process along.
+ * Each kind of device is asked for in a process of its own (worker/probe_kinds.h); what a driver lacks or does wrong is
+ * one line: on the log for an agent, in "notes" of the document for a person.
  */
 #ifndef SL_WORKER_PROBE_DEVICES_H
 #define SL_WORKER_PROBE_DEVICES_H
