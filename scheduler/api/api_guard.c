@@ -213,15 +213,14 @@ void api_guard_connection(void *arg, struct MHD_Connection *connection, void **c
         free(c);
         return;
     }
-    const union MHD_ConnectionInfo *fd =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    const union MHD_ConnectionInfo *address =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     struct connection *c = calloc(1, sizeof *c);
     *context = c;
     if (!c)
         return;
-    c->fd = fd->connect_fd;
+    /* Each answer lies where the last one lay: it is read before the next question. */
+    c->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    const union MHD_ConnectionInfo *address =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     if (address && address->client_addr)
         api_guard_client_of(address->client_addr, c->client);
     pthread_mutex_lock(&guard->lock);
