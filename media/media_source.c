@@ -122,7 +122,8 @@ static int io_failed(const struct media_source *source, struct sl_failure *why)
 static int find_format(struct media_source *source, const AVInputFormat **out,
                        struct sl_failure *why)
 {
-    int got = av_probe_input_buffer2(source->io, out, "", NULL, 0, 0);
+    /* Since libavformat 7.1 an HLS playlist is one only under such a name; that of the source is not known here. */
+    int got = av_probe_input_buffer2(source->io, out, "any.m3u8", NULL, 0, 0);
     if (source->io_code)
         return io_failed(source, why);
     if (got < 0 || !*out)

@@ -443,7 +443,8 @@ static void test_audio_is_where_it_was_to_the_sample(void **state)
         static int64_t pts[CLIP_FRAMES_MAX];
         int32_t count = frames_read(&r, pts, clicks_take, &clicks);
         assert_true(count > 200);
-        assert_int_equal(pts[0], -track.reorder_ticks);
+        /* Since 7.1 libavformat keeps the priming to itself. */
+        assert_int_equal(pts[0], LIBAVFORMAT_VERSION_MAJOR >= 61 ? 0 : -track.reorder_ticks);
         for (int32_t f = 1; f < count; f++)
             assert_int_equal(pts[f] - pts[f - 1], 1024);
         for (int32_t s = 0; s < 5; s++)

@@ -1,8 +1,10 @@
 /* Whole sets on disk, read through HLS and through DASH by ffprobe: a reader that shares nothing with the writers but
  * the formats. */
 #include <inttypes.h>
+#include <libavformat/version.h>
 #include <libavutil/log.h>
 #include <limits.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -185,13 +187,22 @@ static void audio_check(const struct published *p, const char *manifest)
 {
     double times[400];
     int32_t count = probe(p, manifest, "a:0", times, 400);
-    assert_in_range(count, 281, 284);
+    /* libavformat 7.1's DASH reader takes the first frame of each segment for priming, of its own sets too. */
+    int32_t lost = 0;
     for (int32_t i = 1; i < count; i++) {
         double step = times[i] - times[i - 1] - 1024.0 / 48000;
+        bool seam = LIBAVFORMAT_VERSION_MAJOR >= 61 && strstr(manifest, ".mpd") &&
+                    fmod(times[i - 1], 2) > 1.95;
+        if (seam && step > 0.021) {
+            step -= 1024.0 / 48000;
+            lost++;
+        }
         if (step < -2e-6 || step > 2e-6)
             fail_msg("%s: audio frame %d comes %.6f s after the one before", manifest, i,
                      times[i] - times[i - 1]);
     }
+    assert_in_range(lost, 0, 2);
+    assert_in_range(count + lost, 281, 284);
     /* The first is the priming, whether the reader shows it or not. */
     assert_true(times[0] > -0.0215 && times[0] < 0.0001);
 }
