@@ -34,7 +34,7 @@ B := build$(if $(SAN),/san-$(SAN))
 MODULES := base model \
 	scheduler/core scheduler/plan scheduler/store scheduler/api scheduler/daemon \
 	wire objects agent/core agent \
-	hal cpu encoders media package worker \
+	hal cpu gpu encoders media package worker \
 	config cli
 
 lib = $(B)/lib/$(subst /,_,$(1)).a
@@ -54,7 +54,7 @@ sluice-agent_PKGS := libprotobuf-c libcurl yaml-0.1 libcrypto
 sluice-agent_LIBS := -lnng
 
 sluice-worker_MAIN := worker
-sluice-worker_USES := worker package media encoders cpu hal wire model base
+sluice-worker_USES := worker package media encoders gpu cpu hal wire model base
 sluice-worker_PKGS := $(AV) zimg libprotobuf-c libcrypto libseccomp
 
 sluice_MAIN := cli
@@ -64,7 +64,7 @@ sluice_PKGS := libcurl jansson yaml-0.1 libcrypto
 PROGRAMS := $(foreach p,$(PROGRAMS),$(if $(wildcard $($(p)_MAIN)/main.c),$(p)))
 
 # What the tests of tests/<area>/ link.
-TEST_AREAS := base core plan store objects wire agent hal cpu encoders media package worker config daemon api cli
+TEST_AREAS := base core plan store objects wire agent hal cpu gpu encoders media package worker config daemon api cli
 base_USES     := base model
 core_USES     := scheduler/core model base
 plan_USES     := scheduler/plan model base
@@ -81,11 +81,13 @@ agent_LIBS    := -lnng
 hal_USES      := hal model base
 cpu_USES      := cpu hal model base
 cpu_PKGS      := libavutil libswscale zimg
-encoders_USES := encoders cpu hal model base
+gpu_USES      := gpu cpu hal model base
+gpu_PKGS      := libavcodec libavutil zimg
+encoders_USES := encoders gpu cpu hal model base
 encoders_PKGS := $(AV) zimg
 media_USES    := media hal model base
 media_PKGS    := $(AV)
-package_USES  := package encoders cpu hal model base
+package_USES  := package encoders gpu cpu hal model base
 package_PKGS  := $(AV) zimg libcrypto
 worker_USES   := $(sluice-worker_USES) scheduler/plan
 worker_PKGS   := $(sluice-worker_PKGS)

@@ -1,0 +1,52 @@
+/* gpu/gpu_ladder.h: one decoded picture to all pictures of a ladder, by one kernel that reads it once.
+ *
+ * What cpu/cpu_scale.h does for one rung on the CPU, for all of them on the GPU: antialiased bicubic, range, matrix and
+ * depth converted, chroma sited left. Pictures come out as surfaces of AV_PIX_FMT_CUDA that an encoder session on the
+ * same context takes without a copy.
+ *
+ * Owns:    kernels, tables, and a pool of surfaces for each rung. A surface given out stays the caller's until
+ *          it is unreferenced, however long an encoder looks ahead; the decoder's own surface is free when run returns.
+ * Errors:  SL_EUNSUPPORTED: this source needs what the kernel cannot do (the sentence names it); the caller then
+ *          scales on the CPU. SL_EDEVICELOST and others: gpu/gpu_error.h.
+ * Threads: one thread per ladder; surfaces may be unreferenced on any.
+ */
+#ifndef SL_GPU_GPU_LADDER_H
+#define SL_GPU_GPU_LADDER_H
+
+#include <libavutil/frame.h>
+
+#include "hal/hal.h"
+
+struct gpu_ladder;
+
+struct gpu_ladder_rung {
+    enum hal_layout layout; /* HAL_NV12 or HAL_P010 */
+    int32_t width, height;  /* even */
+};
+
+struct gpu_ladder_params {
+    struct gpu_ladder_rung rungs[POLICY_RUNGS_MAX];
+    int32_t rung_count;
+    int32_t color_primaries, color_transfer, color_matrix; /* ITU-T H.273; 2: keep the source's */
+    bool full_range;
+};
+
+/* context: gpu_context's. like: a picture with the source's format, size and colour, in host memory or on the GPU. */
+int gpu_ladder_open(AVBufferRef *context, const AVFrame *like,
+                    const struct gpu_ladder_params *params, struct gpu_ladder **out,
+                    struct sl_failure *why);
+
+/* Does it still fit this picture? A source may change in mid-stream. */
+bool gpu_ladder_fits(const struct gpu_ladder *ladder, const AVFrame *from);
+
+/* The AVHWFramesContext of a rung's surfaces (struct hal_encode_params, surfaces); lent. */
+AVBufferRef *gpu_ladder_surfaces(const struct gpu_ladder *ladder, int32_t rung);
+
+/* from: a surface of the context, or a picture in host memory, which is uploaded once. out[i]: an empty AVFrame for rung i,
+ * which becomes a reference to its picture; the caller sets times. */
+int gpu_ladder_run(struct gpu_ladder *ladder, const AVFrame *from, AVFrame *const *out,
+                   struct sl_failure *why);
+
+void gpu_ladder_close(struct gpu_ladder **ladder);
+
+#endif
