@@ -2,6 +2,7 @@
 
 #include "base/time.h"
 #include "config/config_read.h"
+#include "config/config_route.h"
 
 #define GOP_MIN_NS          SL_MS_TO_NS(500)
 #define GOP_MAX_NS          SL_S_TO_NS(10)
@@ -24,23 +25,11 @@
 /* What either audio codec can use of one channel. */
 #define CHANNEL_MAX_KBIT    256
 
-/* What this build can encode with. A policy that names another is a mistake. */
-struct encoder_row {
-    const char *name;
-    enum codec codec;
-    const char *preset_default;
-    const char *const *presets;
-    const char *const *profiles;
-};
-
-static const char *const x264_presets[] = {"ultrafast", "superfast", "veryfast", "faster",   "fast",
-                                           "medium",    "slow",      "slower",   "veryslow", NULL};
+/* Profiles of each codec, as its encoders name them; those without have none to choose. */
 static const char *const h264_profiles[] = {"baseline", "main", "high", NULL};
-
-static const struct encoder_row encoders[] = {
-    {"x264", CODEC_H264, "medium", x264_presets, h264_profiles},
-};
-#define ENCODER_COUNT (sizeof encoders / sizeof *encoders)
+static const char *const h265_profiles[] = {"main", "main10", NULL};
+static const char *const *const codec_profiles[CODEC_COUNT] = {
+    [CODEC_H264] = h264_profiles, [CODEC_H265] = h265_profiles};
 
 static const char *const check_words[] = {"none", "sample", "all", NULL};
 static const char *const audio_words[] = {"aac", "opus", NULL};
@@ -63,7 +52,7 @@ static const struct config_key images_keys[] = {
     {NULL, false},
 };
 static const struct config_key codec_keys[] = {
-    {"codec", true},    {"route", true}, {"preset", false},
+    {"codec", true},    {"route", true}, {"preset", false}, {"mix", false},
     {"profile", false}, {"rungs", true}, {NULL, false},
 };
 static const struct config_key rung_keys[] = {
@@ -78,37 +67,13 @@ static bool read_codec(const struct config_reader *reader, const struct config_n
                        enum codec *out)
 {
     const char *words[CODEC_COUNT + 1] = {0};
-    enum codec codecs[CODEC_COUNT] = {0};
-    int32_t count = 0;
-    for (size_t i = 0; i < ENCODER_COUNT; i++) {
-        bool listed = false;
-        for (int32_t j = 0; j < count; j++)
-            listed = listed || codecs[j] == encoders[i].codec;
-        if (listed)
-            continue;
-        codecs[count] = encoders[i].codec;
-        words[count++] = codec_word(encoders[i].codec);
-    }
     int32_t at = 0;
+    for (int i = 0; i < CODEC_COUNT; i++)
+        words[i] = codec_word((enum codec)i);
     if (!node || !config_read_choice(reader, node, words, &at))
         return false;
-    *out = codecs[at];
+    *out = (enum codec)at;
     return true;
-}
-
-static const struct encoder_row *read_encoder(const struct config_reader *reader,
-                                              const struct config_node *node, enum codec codec)
-{
-    const char *words[ENCODER_COUNT + 1] = {0};
-    const struct encoder_row *rows[ENCODER_COUNT] = {0};
-    int32_t count = 0;
-    for (size_t i = 0; i < ENCODER_COUNT; i++)
-        if (encoders[i].codec == codec) {
-            rows[count] = &encoders[i];
-            words[count++] = encoders[i].name;
-        }
-    int32_t at = 0;
-    return config_read_choice(reader, node, words, &at) ? rows[at] : NULL;
 }
 
 static void read_rung(const struct config_reader *reader, const struct config_node *node,
@@ -157,37 +122,26 @@ static void read_rungs(const struct config_reader *reader, const struct config_n
     }
 }
 
+static void read_profile(const struct config_reader *reader, const struct config_node *node,
+                         struct policy_codec *codec)
+{
+    const char *const *words = codec_profiles[codec->codec];
+    int32_t at = 0;
+    if (node && !words)
+        config_node_mistake(reader, node, "%s has no profiles to choose from; leave it out",
+                            codec_word(codec->codec));
+    else if (node && config_read_choice(reader, node, words, &at))
+        strncpy(codec->profile, words[at], POLICY_WORD_BYTES - 1);
+}
+
 static void read_policy_codec(const struct config_reader *reader, const struct config_node *node,
                               struct policy_codec *codec)
 {
     if (!config_map_check(reader, node, codec_keys))
         return;
-    const struct encoder_row *first = NULL;
-    const struct config_node *route = config_map_find(node, "route");
-    bool codec_known = read_codec(reader, config_map_find(node, "codec"), &codec->codec);
-    if (codec_known && route && config_list_check(reader, route, 1, POLICY_ROUTE_MAX))
-        for (const struct config_node *item = route->first; item; item = item->next) {
-            const struct encoder_row *row = read_encoder(reader, item, codec->codec);
-            if (!row)
-                continue;
-            for (int32_t i = 0; i < codec->route_count; i++)
-                if (strcmp(codec->route[i], row->name) == 0)
-                    config_node_mistake(
-                        reader, item, "\"%s\" is in the route already; name each once", row->name);
-            first = first ? first : row;
-            strncpy(codec->route[codec->route_count++], row->name, POLICY_WORD_BYTES - 1);
-        }
-    if (first) {
-        const struct config_node *preset = config_map_find(node, "preset");
-        int32_t at = 0;
-        strncpy(codec->preset, first->preset_default, POLICY_WORD_BYTES - 1);
-        if (preset && config_read_choice(reader, preset, first->presets, &at)) {
-            memset(codec->preset, 0, sizeof codec->preset);
-            strncpy(codec->preset, first->presets[at], POLICY_WORD_BYTES - 1);
-        }
-        const struct config_node *profile = config_map_find(node, "profile");
-        if (profile && config_read_choice(reader, profile, first->profiles, &at))
-            strncpy(codec->profile, first->profiles[at], POLICY_WORD_BYTES - 1);
+    if (read_codec(reader, config_map_find(node, "codec"), &codec->codec)) {
+        config_route_read(reader, node, codec);
+        read_profile(reader, config_map_find(node, "profile"), codec);
     }
     read_rungs(reader, config_map_find(node, "rungs"), codec);
 }

@@ -14,11 +14,12 @@ enum device_kind { DEVICE_CPU, DEVICE_NVENC, DEVICE_VAAPI, DEVICE_KIND_COUNT };
 /* How much of what was encoded on a CPU is decoded back before its lease reports. */
 enum check_amount { CHECK_NONE, CHECK_SAMPLE, CHECK_ALL };
 
-#define POLICY_NAME_BYTES 64
-#define POLICY_WORD_BYTES 32
-#define POLICY_RUNGS_MAX  12
-#define POLICY_ROUTE_MAX  4
-#define POLICY_AUDIO_MAX  8
+#define POLICY_NAME_BYTES  64
+#define POLICY_WORD_BYTES  32
+#define POLICY_RUNGS_MAX   12
+#define POLICY_ROUTE_MAX   4
+#define POLICY_AUDIO_MAX   8
+#define POLICY_TENANTS_MAX 8
 
 /* One rung of a ladder. The picture fits into the box height*16/9 x height, turned for portrait. */
 struct policy_rung {
@@ -29,13 +30,32 @@ struct policy_rung {
     int32_t bufsize_kbit;
 };
 
+/* When an encoder of a route may be used. Of what is 0 nothing is asked. All but queue_longer_ns are decided once, for
+ * all chunks of a codec: sizes and depth are those of its largest rung as it will be encoded. */
+struct policy_when {
+    int32_t width_min, width_max;
+    int32_t height_min, height_max;
+    int32_t depth;                                         /* bits of a sample */
+    uint32_t priorities;                                   /* bit 1 << enum priority */
+    char providers[POLICY_TENANTS_MAX][POLICY_NAME_BYTES]; /* the video's is one of these */
+    int32_t provider_count;
+    int64_t queue_longer_ns; /* only while the wait for the encoders before it is longer */
+};
+
+/* An encoder in a route. */
+struct policy_route {
+    char encoder[POLICY_WORD_BYTES]; /* "x264", "nvenc" … */
+    char preset[POLICY_WORD_BYTES];
+    int32_t crf_offset_tenths; /* added to the crf of each rung */
+    struct policy_when when;
+};
+
 struct policy_codec {
     enum codec codec;
-    char preset[POLICY_WORD_BYTES];  /* as the encoder names it */
-    char profile[POLICY_WORD_BYTES]; /* empty: the encoder's choice for the bit depth */
-    /* Encoders in order of preference: "x264", "nvenc" … */
-    char route[POLICY_ROUTE_MAX][POLICY_WORD_BYTES];
+    char profile[POLICY_WORD_BYTES];             /* empty: the encoder's choice for the bit depth */
+    struct policy_route route[POLICY_ROUTE_MAX]; /* in order of preference */
     int32_t route_count;
+    bool mix; /* chunks of one rung may come from different encoders */
     struct policy_rung rungs[POLICY_RUNGS_MAX];
     int32_t rung_count;
 };

@@ -53,10 +53,11 @@ static void test_default_policy_is_that_of_the_contract(void **state)
     assert_int_equal(policy.codec_count, 1);
     const struct policy_codec *codec = &policy.codecs[0];
     assert_int_equal(codec->codec, CODEC_H264);
-    assert_string_equal(codec->preset, "medium");
     assert_string_equal(codec->profile, "high");
     assert_int_equal(codec->route_count, 1);
-    assert_string_equal(codec->route[0], "x264");
+    assert_false(codec->mix);
+    assert_string_equal(codec->route[0].encoder, "x264");
+    assert_string_equal(codec->route[0].preset, "medium");
     static const int32_t heights[] = {240, 360, 480, 720, 1080, 1440, 2160};
     assert_int_equal(codec->rung_count, 7);
     for (int i = 0; i < 7; i++) {
@@ -109,7 +110,7 @@ static void test_left_out_keys_have_the_documented_defaults(void **state)
     (void)state;
     assert_int_equal(parse(HEAD CODECS), SL_OK);
     assert_int_equal(policy.segment_ns, SL_S_TO_NS(6));
-    assert_string_equal(policy.codecs[0].preset, "medium");
+    assert_string_equal(policy.codecs[0].route[0].preset, "medium");
     assert_string_equal(policy.codecs[0].profile, "");
     assert_int_equal(policy.codecs[0].rungs[0].bufsize_kbit, 800);
     assert_int_equal(policy.audio_count, 1);
@@ -191,7 +192,7 @@ static void test_wrong_types_say_what_was_found(void **state)
            "p.yaml:2:9: codecs: is a single value; expected a list of 1 to 4 items\n");
     expect(HEAD "codecs:\n- h264\n",
            "p.yaml:3:3: codecs[0]: is a single value; expected a mapping with the keys codec, "
-           "route, preset, profile, rungs\n");
+           "route, preset, mix, profile, rungs\n");
     expect(HEAD "codecs: []\n", "p.yaml:2:9: codecs: has 0 items; 1 to 4 would be valid\n");
 }
 
@@ -227,17 +228,106 @@ static void test_words_are_listed_and_the_nearest_suggested(void **state)
                                           "expected one of none, sample, all\n");
     expect(HEAD "check: often\n" CODECS,
            "p.yaml:2:8: check: \"often\"; expected one of none, sample, all\n");
-    expect(HEAD "codecs:\n- codec: h265\n  route: [x265]\n" RUNG,
-           "p.yaml:3:10: codecs[0].codec: \"h265\"; expected one of h264\n");
-    expect(HEAD "codecs:\n- codec: h264\n  route: [nvenc, x26]\n" RUNG,
-           "p.yaml:4:11: codecs[0].route[0]: \"nvenc\"; expected one of x264\n"
-           "p.yaml:4:18: codecs[0].route[1]: \"x26\"; expected one of x264\n");
+    expect(HEAD "codecs:\n- codec: hevc\n  route: [x265]\n" RUNG,
+           "p.yaml:3:10: codecs[0].codec: \"hevc\"; expected one of h264, h265, av1, vp9\n");
+    expect(HEAD "codecs:\n- codec: h264\n  route: [nvenk, x265]\n" RUNG,
+           "p.yaml:4:11: codecs[0].route[0]: \"nvenk\"; did you mean nvenc? expected one of x264, "
+           "nvenc, vaapi\n"
+           "p.yaml:4:18: codecs[0].route[1]: \"x265\"; expected one of x264, nvenc, vaapi\n");
+    expect(HEAD "codecs:\n- codec: vp9\n  route: [nvenc]\n  profile: main\n" RUNG,
+           "p.yaml:4:11: codecs[0].route[0]: \"nvenc\"; expected one of vpx, vaapi\n"
+           "p.yaml:5:12: codecs[0].profile: vp9 has no profiles to choose from; leave it out\n");
     expect(HEAD
            "codecs:\n- codec: h264\n  route: [x264]\n  preset: mediun\n  profile: high10\n" RUNG,
            "p.yaml:5:11: codecs[0].preset: \"mediun\"; did you mean medium? expected one of "
            "ultrafast, superfast, veryfast, faster, fast, medium, slow, slower, veryslow\n"
            "p.yaml:6:12: codecs[0].profile: \"high10\"; expected one of "
            "baseline, main, high\n");
+}
+
+static void test_a_route_is_read_with_its_conditions(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        parse(HEAD "codecs:\n"
+                   "- codec: h265\n"
+                   "  preset: slow\n"
+                   "  mix: true\n"
+                   "  route:\n"
+                   "  - nvenc\n"
+                   "  - {encoder: vaapi, when: {depth: 8, max_height: 2160, provider: acme}}\n"
+                   "  - encoder: x265\n"
+                   "    preset: faster\n"
+                   "    crf_offset: -1.5\n"
+                   "    when: {queue_longer_than: 10m, min_width: 640, provider: [acme, \"b c\"],\n"
+                   "           priority: [high, urgent]}\n"
+                   "  - {encoder: x265, crf_offset: 2}\n" RUNG),
+        SL_OK);
+    const struct policy_codec *codec = &policy.codecs[0];
+    assert_true(codec->mix);
+    assert_int_equal(codec->route_count, 4);
+    assert_string_equal(codec->route[0].encoder, "nvenc");
+    assert_string_equal(codec->route[0].preset, "slow");
+    assert_int_equal(codec->route[0].when.queue_longer_ns, 0);
+    const struct policy_when *vaapi = &codec->route[1].when;
+    assert_int_equal(vaapi->depth, 8);
+    assert_int_equal(vaapi->height_max, 2160);
+    assert_int_equal(vaapi->provider_count, 1);
+    assert_string_equal(vaapi->providers[0], "acme");
+    const struct policy_route *x265 = &codec->route[2];
+    assert_string_equal(x265->preset, "faster");
+    assert_int_equal(x265->crf_offset_tenths, -15);
+    assert_int_equal(x265->when.queue_longer_ns, SL_S_TO_NS(600));
+    assert_int_equal(x265->when.width_min, 640);
+    assert_int_equal(x265->when.provider_count, 2);
+    assert_string_equal(x265->when.providers[1], "b c");
+    assert_int_equal(x265->when.priorities, 1u << PRIORITY_HIGH | 1u << PRIORITY_URGENT);
+    assert_string_equal(codec->route[3].preset, "slow");
+    assert_int_equal(codec->route[3].crf_offset_tenths, 20);
+}
+
+static void route(const char *text, const char *lines)
+{
+    char policy_text[512];
+    snprintf(policy_text, sizeof policy_text,
+             HEAD "codecs:\n- codec: h265\n  route:\n  - %s\n" RUNG, text);
+    expect(policy_text, lines);
+}
+
+static void test_mistakes_in_a_route_have_their_place(void **state)
+{
+    (void)state;
+    route("{when: {depth: 8}}",
+          "p.yaml:5:5: codecs[0].route[0].encoder: the key is missing; it has no default\n");
+    route("{encoder: x265, wen: {}}",
+          "p.yaml:5:21: codecs[0].route[0].wen: unknown key; did you mean when? valid keys are "
+          "encoder, when, preset, crf_offset\n");
+    route("{encoder: x265, when: {height: 5}}",
+          "p.yaml:5:28: codecs[0].route[0].when.height: unknown key; valid keys are min_width, "
+          "max_width, min_height, max_height, depth, provider, priority, queue_longer_than\n");
+    route(
+        "{encoder: x265, when: {depth: 12, priority: hi}}",
+        "p.yaml:5:35: codecs[0].route[0].when.depth: \"12\"; expected one of 8, 10\n"
+        "p.yaml:5:49: codecs[0].route[0].when.priority: \"hi\"; expected one of low, normal, high, "
+        "urgent\n");
+    route("{encoder: x265, when: {min_height: 1080, max_height: 720}}",
+          "p.yaml:5:58: codecs[0].route[0].when.max_height: 720 is below min_height 1080; no "
+          "picture is both\n");
+    route("{encoder: x265, when: {queue_longer_than: 10m}}",
+          "p.yaml:5:47: codecs[0].route[0].when.queue_longer_than: no encoder stands before this "
+          "one to wait for; name that one first\n");
+    route("nvenc\n  - {encoder: x265, preset: p5}\n  - {encoder: vaapi, crf_offset: 30}",
+          "p.yaml:6:29: codecs[0].route[1].preset: \"p5\"; expected one of ultrafast, superfast, "
+          "veryfast, faster, fast, medium, slow, slower, veryslow\n"
+          "p.yaml:7:34: codecs[0].route[2].crf_offset: \"30\"; expected a number from -20 to 20 "
+          "with at most one decimal, like -23 or -22.5\n");
+    /* The codec's preset has to suit every encoder that has none of its own. */
+    route("{encoder: nvenc, preset: p6}\n  preset: p5", "");
+    route("nvenc\n  preset: p5", "");
+    assert_string_equal(policy.codecs[0].route[0].preset, "p5");
+    route("nvenc\n  - x265\n  - vaapi\n  preset: p5",
+          "p.yaml:8:11: codecs[0].preset: \"p5\"; expected one of ultrafast, superfast, veryfast, "
+          "faster, fast, medium, slow, slower, veryslow\n");
 }
 
 static void rung(const char *rung_text, const char *lines)
@@ -296,7 +386,8 @@ static void test_things_named_twice_are_mistakes(void **state)
 {
     (void)state;
     expect(HEAD CODECS "- codec: h264\n  route: [x264, x264]\n" RUNG,
-           "p.yaml:7:17: codecs[1].route[1]: \"x264\" is in the route already; name each once\n"
+           "p.yaml:7:17: codecs[1].route[1]: \"x264\" is in the route already; name each once, or "
+           "give the one before a condition\n"
            "p.yaml:6:10: codecs[1].codec: \"h264\" is codec 0 of the policy already; name each "
            "once\n");
     expect(HEAD CODECS "audio:\n- {codec: aac, bitrate: 128k}\n- {codec: aac, bitrate: 128k}\n",
@@ -478,6 +569,8 @@ int main(void)
         cmocka_unit_test(test_wrong_types_say_what_was_found),
         cmocka_unit_test(test_values_out_of_range_say_the_range),
         cmocka_unit_test(test_words_are_listed_and_the_nearest_suggested),
+        cmocka_unit_test(test_a_route_is_read_with_its_conditions),
+        cmocka_unit_test(test_mistakes_in_a_route_have_their_place),
         cmocka_unit_test(test_rungs_are_checked),
         cmocka_unit_test(test_segments_hold_whole_gops),
         cmocka_unit_test(test_things_named_twice_are_mistakes),
