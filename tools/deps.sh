@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs with apt what is missing: tools/deps.sh {build|gpu|demo|test|browser|bench|care|fuzz}...
+# Installs with apt what is missing: tools/deps.sh {build|gpu|demo|test|browser|bench|care|fuzz|debian13}...
 # Everything there already: says nothing and changes nothing. Not root: uses sudo where that asks for
 # no password; otherwise prints the command and stops with 1. Names hold for Debian 12 and 13.
 set -eu
@@ -16,6 +16,7 @@ test="libcmocka-dev ffmpeg python3 python3-jsonschema iproute2 binutils libx264-
 bench="ffmpeg python3"
 browser="chromium nodejs npm"
 fuzz="clang libclang-rt-dev ffmpeg python3"
+debian13="debootstrap"
 care="clang-format cppcheck shellcheck git"
 
 wanted=""
@@ -30,8 +31,9 @@ for set in "$@"; do
     browser) wanted="$wanted $browser" ;;
     care) wanted="$wanted $care" ;;
     fuzz) wanted="$wanted $fuzz" ;;
+    debian13) wanted="$wanted $debian13" ;;
     *)
-        echo "tools/deps.sh: there is no set \"$set\"; there are build, gpu, demo, test, browser, bench, care, fuzz" >&2
+        echo "tools/deps.sh: there is no set \"$set\"; there are build, gpu, demo, test, browser, bench, care, fuzz, debian13" >&2
         exit 2
         ;;
     esac
