@@ -72,6 +72,8 @@ struct media_video {
     int32_t color_matrix;
     bool full_range;
     int32_t hdr_peak_nits; /* brightest the source says to hold; 0: it says nothing */
+    struct media_hdr hdr;  /* what it says of its mastering, of PQ or HLG */
+    int32_t dolby_vision;  /* the profile, of which the base layer alone is read; 0: none */
     enum frame_times times;
     bool seekable;       /* false: one lease walks the whole source */
     int64_t first_pts;   /* of the first presented frame */

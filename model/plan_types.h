@@ -95,23 +95,26 @@ struct plan_images {
     int32_t still_count;
 };
 
-/* How decoded pictures become what is encoded, the same for all chunks. What is not said here follows from the
+/* How decoded pictures become what is encoded in one codec, the same for all chunks. What is not said here follows from the
  * source: crop, then square samples by scaling, then mirror and turn. Colours are ITU-T H.273 numbers. */
 struct plan_picture {
     bool deinterlace; /* frames that say they are interlaced; one frame out for each frame in */
-    int32_t tonemap_peak_nits; /* 0: the source is SDR */
+    int32_t tonemap_peak_nits; /* 0: the source is SDR, or its HDR is kept */
     int32_t source_primaries;  /* of frames that leave it unsaid */
     int32_t source_transfer;
     int32_t source_matrix;
     int32_t primaries; /* of every rung; the range is limited */
-    int32_t transfer;
+    int32_t transfer;  /* PQ or HLG: HDR is kept */
     int32_t matrix;
+    int32_t bit_depth;    /* of every rung: 8 or 10 */
+    struct media_hdr hdr; /* of every rung, where HDR is kept */
 };
 
 struct plan {
     /* As probed. Without a picture there are no rungs and no chunks, and only time_base means something. */
     struct media_video video;
-    struct plan_picture picture;
+    struct plan_picture pictures
+        [CODEC_COUNT]; /* that of H.264, always SDR of 8 bits, is also what images are made of */
     struct media_audio *sources; /* audio streams that renditions are made of */
     int32_t source_count;
     char left_out[PLAN_NOTE_BYTES]; /* what of the source is not published and why; empty: all is */

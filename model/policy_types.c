@@ -49,6 +49,14 @@ const char *device_kind_word(enum device_kind kind)
     return (unsigned)kind < DEVICE_KIND_COUNT ? kind_words[kind] : NULL;
 }
 
+const struct policy_codec *policy_codec_find(const struct policy *policy, enum codec codec)
+{
+    for (int32_t i = 0; i < policy->codec_count; i++)
+        if (policy->codecs[i].codec == codec)
+            return &policy->codecs[i];
+    return NULL;
+}
+
 #define BIT(codec) (1u << (codec))
 
 const struct encoder_name encoder_names[ENCODER_NAMES] = {

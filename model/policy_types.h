@@ -55,7 +55,9 @@ struct policy_codec {
     char profile[POLICY_WORD_BYTES];             /* empty: the encoder's choice for the bit depth */
     struct policy_route route[POLICY_ROUTE_MAX]; /* in order of preference */
     int32_t route_count;
-    bool mix; /* chunks of one rung may come from different encoders */
+    bool mix;      /* chunks of one rung may come from different encoders */
+    int32_t depth; /* bits a sample: 8, 10, or 0: 10 where the source has more than 8 */
+    bool hdr_keep; /* a source of PQ or HLG stays so, in 10 bits; else it is made SDR */
     struct policy_rung rungs[POLICY_RUNGS_MAX];
     int32_t rung_count;
 };
@@ -97,6 +99,9 @@ struct policy {
     enum check_amount check;
     int64_t watchdog_ns; /* a worker without progress for this long is killed */
 };
+
+/* What the policy says of a codec; NULL: nothing. */
+const struct policy_codec *policy_codec_find(const struct policy *policy, enum codec codec);
 
 /* "h264", "h265", "av1", "vp9"; NULL past the end. */
 const char *codec_word(enum codec codec);

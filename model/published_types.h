@@ -33,6 +33,12 @@ struct published_rendition {
     int32_t height;
     int32_t channels;
     int32_t sample_rate_hz;
+    int32_t
+        bit_depth; /* video; as are the colours, numbers of ITU-T H.273, and what HDR says of itself */
+    int32_t color_primaries;
+    int32_t color_transfer;
+    int32_t color_matrix;
+    struct media_hdr hdr;
     int32_t maxrate_kbps; /* as planned; measured rates come from the segments */
     int64_t
         declared_bps; /* the peak while most segments are not there to be measured; 0: they are */

@@ -56,8 +56,11 @@ static int transcode_put(const struct job_transcode *from, struct sl_arena *aren
     to->rungs = wire_repeated(arena, to->n_rungs, sizeof *rungs, (void **)&rungs);
     if (!to->source || !to->picture || !to->segments || !to->rungs)
         return SL_ENOMEM;
-    wire_video_put(&from->source, to->source);
-    wire_picture_put(&from->picture, to->picture);
+    int code = wire_video_put(&from->source, arena, to->source);
+    if (!code)
+        code = wire_picture_put(&from->picture, arena, to->picture);
+    if (code)
+        return code;
     for (size_t i = 0; i < to->n_segments; i++)
         segment_put(&from->segments[i], &segments[i]);
     for (size_t i = 0; i < to->n_rungs; i++)
@@ -107,9 +110,10 @@ static int images_put(const struct job_images *from, struct sl_arena *arena,
     to->picture = sl_arena_alloc(arena, sizeof *to->picture);
     if (!to->source || !to->images || !to->picture)
         return SL_ENOMEM;
-    wire_picture_put(&from->picture, to->picture);
-    wire_video_put(&from->source, to->source);
-    return wire_plan_images_put(&from->images, arena, to->images);
+    int code = wire_picture_put(&from->picture, arena, to->picture);
+    if (!code)
+        code = wire_video_put(&from->source, arena, to->source);
+    return code ? code : wire_plan_images_put(&from->images, arena, to->images);
 }
 
 static void probe_put(const struct job_probe *from, Sluice__V1__JobProbe *to)

@@ -11,7 +11,10 @@
     I(color_primaries) I(color_transfer) I(color_matrix) I(full_range) I(seekable) I(first_pts)    \
     I(end_pts) I(frame_count) I(bytes) I(crop_left) I(crop_top) I(crop_right) I(crop_bottom)       \
     I(mirrored) I(top_field_first) I(telecined) I(hdr_peak_nits) E(times, FRAME_TIMES_COUNT)      \
-    R(frame_sar)
+    R(frame_sar) I(dolby_vision)
+
+#define HDR_MEMBERS(I, T, E, R)                                                                    \
+    I(mastering) I(luminance_max) I(luminance_min) I(light) I(light_max_nits) I(light_average_nits)
 
 #define STREAM_MEMBERS(I, T, E, R)                                                                 \
     I(index) I(program) T(codec) I(width) I(height) I(is_default)
@@ -25,10 +28,46 @@
     I(subtitle_stream_count) I(has_video) T(audio_note) I(text_left_out) I(stream_asked)
 /* clang-format on */
 
-void wire_video_put(const struct media_video *from, Sluice__V1__MediaVideo *to)
+#define CHROMATICITIES 8
+
+int wire_hdr_put(const struct media_hdr *from, struct sl_arena *arena, Sluice__V1__MediaHdr **out)
+{
+    *out = NULL;
+    if (!from->mastering && !from->light)
+        return SL_OK;
+    Sluice__V1__MediaHdr *to = sl_arena_alloc(arena, sizeof *to);
+    int32_t *chromaticity = sl_arena_array(arena, CHROMATICITIES, sizeof *chromaticity);
+    if (!to || !chromaticity)
+        return SL_ENOMEM;
+    sluice__v1__media_hdr__init(to);
+    HDR_MEMBERS(WIRE_PUT_I, WIRE_PUT_T, WIRE_PUT_E, WIRE_PUT_R)
+    memcpy(chromaticity, from->primaries, sizeof from->primaries);
+    memcpy(chromaticity + 6, from->white, sizeof from->white);
+    to->chromaticity = chromaticity;
+    to->n_chromaticity = CHROMATICITIES;
+    *out = to;
+    return SL_OK;
+}
+
+int wire_hdr_get(struct wire_decoder *d, const Sluice__V1__MediaHdr *in, struct media_hdr *out)
+{
+    *out = (struct media_hdr){0};
+    if (!in)
+        return SL_OK;
+    HDR_MEMBERS(WIRE_GET_I, WIRE_GET_T, WIRE_GET_E, WIRE_GET_R)
+    if (in->n_chromaticity != CHROMATICITIES)
+        return wire_fail(d, "hdr.chromaticity", "not eight numbers");
+    memcpy(out->primaries, in->chromaticity, sizeof out->primaries);
+    memcpy(out->white, in->chromaticity + 6, sizeof out->white);
+    return SL_OK;
+}
+
+int wire_video_put(const struct media_video *from, struct sl_arena *arena,
+                   Sluice__V1__MediaVideo *to)
 {
     sluice__v1__media_video__init(to);
     VIDEO_MEMBERS(WIRE_PUT_I, WIRE_PUT_T, WIRE_PUT_E, WIRE_PUT_R)
+    return wire_hdr_put(&from->hdr, arena, &to->hdr);
 }
 
 int wire_video_get(struct wire_decoder *d, const Sluice__V1__MediaVideo *in,
@@ -37,7 +76,7 @@ int wire_video_get(struct wire_decoder *d, const Sluice__V1__MediaVideo *in,
     if (!in)
         return wire_fail(d, "video", "missing");
     VIDEO_MEMBERS(WIRE_GET_I, WIRE_GET_T, WIRE_GET_E, WIRE_GET_R)
-    return SL_OK;
+    return wire_hdr_get(d, in->hdr, &out->hdr);
 }
 
 void wire_audio_put(const struct media_audio *from, Sluice__V1__MediaAudio *to)
@@ -77,7 +116,9 @@ static int stream_get(struct wire_decoder *d, const Sluice__V1__MediaStream *in,
 int wire_info_put(const struct media_info *from, struct sl_arena *arena, struct wire_info *to)
 {
     info_members_put(from, &to->info);
-    wire_video_put(&from->video, &to->video);
+    int code = wire_video_put(&from->video, arena, &to->video);
+    if (code)
+        return code;
     to->info.video = &to->video;
     to->info.n_audio = (size_t)from->audio_count;
     to->info.audio = to->audio_list;
@@ -91,8 +132,7 @@ int wire_info_put(const struct media_info *from, struct sl_arena *arena, struct 
         stream_put(&from->streams[i], &to->streams[i]);
         to->stream_list[i] = &to->streams[i];
     }
-    int code =
-        wire_texts_put(from->texts, from->text_count, arena, &to->info.n_texts, &to->info.texts);
+    code = wire_texts_put(from->texts, from->text_count, arena, &to->info.n_texts, &to->info.texts);
     return code ? code
                 : wire_chapters_put(from->chapters, from->chapter_count, arena,
                                     &to->info.n_chapters, &to->info.chapters);

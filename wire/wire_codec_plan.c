@@ -20,7 +20,7 @@
 
 #define PICTURE_MEMBERS(I, T, E, R)                                                                \
     I(deinterlace) I(tonemap_peak_nits) I(source_primaries) I(source_transfer) I(source_matrix)    \
-    I(primaries) I(transfer) I(matrix)
+    I(primaries) I(transfer) I(matrix) I(bit_depth)
 
 #define PLAN_MEMBERS(I, T, E, R)                                                                   \
     I(origin_pts) I(end_pts) I(timescale) I(reorder_ticks) I(gop_ns) I(segment_duration_max_ns)    \
@@ -41,10 +41,12 @@ int wire_rung_get(struct wire_decoder *d, const Sluice__V1__Rung *in, struct pla
     return SL_OK;
 }
 
-void wire_picture_put(const struct plan_picture *from, Sluice__V1__PlanPicture *to)
+int wire_picture_put(const struct plan_picture *from, struct sl_arena *arena,
+                     Sluice__V1__PlanPicture *to)
 {
     sluice__v1__plan_picture__init(to);
     PICTURE_MEMBERS(WIRE_PUT_I, WIRE_PUT_T, WIRE_PUT_E, WIRE_PUT_R)
+    return wire_hdr_put(&from->hdr, arena, &to->hdr);
 }
 
 int wire_picture_get(struct wire_decoder *d, const Sluice__V1__PlanPicture *in,
@@ -53,7 +55,7 @@ int wire_picture_get(struct wire_decoder *d, const Sluice__V1__PlanPicture *in,
     if (!in)
         return wire_fail(d, "picture", "missing");
     PICTURE_MEMBERS(WIRE_GET_I, WIRE_GET_T, WIRE_GET_E, WIRE_GET_R)
-    return SL_OK;
+    return wire_hdr_get(d, in->hdr, &out->hdr);
 }
 
 void wire_plan_audio_put(const struct plan_audio *from, Sluice__V1__PlanAudio *to)
@@ -122,6 +124,17 @@ static int plan_put(const struct plan *from, struct sl_arena *arena, Sluice__V1_
                                  &to->chapters);
     if (code)
         return code;
+    Sluice__V1__PlanPicture *pictures;
+    to->n_pictures = CODEC_COUNT;
+    to->pictures = wire_repeated(arena, to->n_pictures, sizeof *pictures, (void **)&pictures);
+    to->video = sl_arena_alloc(arena, sizeof *to->video);
+    if (!to->pictures || !to->video)
+        return SL_ENOMEM;
+    code = wire_video_put(&from->video, arena, to->video);
+    for (size_t i = 0; i < to->n_pictures && !code; i++)
+        code = wire_picture_put(&from->pictures[i], arena, &pictures[i]);
+    if (code)
+        return code;
     for (size_t i = 0; i < to->n_rungs; i++)
         wire_rung_put(&from->rungs[i], &rungs[i]);
     for (size_t i = 0; i < to->n_sources; i++)
@@ -151,12 +164,6 @@ int wire_plan_encode(const struct plan *plan, struct sl_buf *out)
         return SL_ELIMIT;
     struct sl_arena arena = {0};
     Sluice__V1__Plan message = SLUICE__V1__PLAN__INIT;
-    Sluice__V1__MediaVideo video;
-    Sluice__V1__PlanPicture picture;
-    wire_video_put(&plan->video, &video);
-    message.video = &video;
-    wire_picture_put(&plan->picture, &picture);
-    message.picture = &picture;
     int code = plan_put(plan, &arena, &message);
     if (!code)
         code = wire_pack(&message.base, SIZE_MAX, out);
@@ -216,7 +223,6 @@ static int plan_get(struct wire_decoder *d, const Sluice__V1__Plan *in, struct p
 {
     PLAN_MEMBERS(WIRE_GET_I, WIRE_GET_T, WIRE_GET_E, WIRE_GET_R)
     if (wire_video_get(d, in->video, &out->video) ||
-        wire_picture_get(d, in->picture, &out->picture) ||
         wire_count_get(d, "rungs", in->n_rungs, PLAN_RUNGS_MAX, &out->rung_count) ||
         wire_count_get(d, "sources", in->n_sources, MEDIA_AUDIO_MAX, &out->source_count) ||
         wire_count_get(d, "audio", in->n_audio, PLAN_AUDIO_MAX, &out->audio_count) ||
@@ -224,6 +230,11 @@ static int plan_get(struct wire_decoder *d, const Sluice__V1__Plan *in, struct p
         wire_count_get(d, "segments", in->n_segments, PLAN_SEGMENTS_MAX, &out->segment_count) ||
         wire_count_get(d, "chunks", in->n_chunks, PLAN_SEGMENTS_MAX, &out->chunk_count))
         return d->code;
+    if (in->n_pictures != CODEC_COUNT)
+        return wire_fail(d, "pictures", "not one for each codec");
+    for (size_t i = 0; i < in->n_pictures; i++)
+        if (wire_picture_get(d, in->pictures[i], &out->pictures[i]))
+            return d->code;
     out->rungs = sl_arena_array(d->arena, in->n_rungs, sizeof *out->rungs);
     out->sources = sl_arena_array(d->arena, in->n_sources, sizeof *out->sources);
     out->audio = sl_arena_array(d->arena, in->n_audio, sizeof *out->audio);

@@ -10,7 +10,7 @@
     I(audio) E(codec, CODEC_COUNT) E(audio_codec, AUDIO_CODEC_COUNT) T(name) T(codecs)             \
     T(encoder) T(language) I(width) I(height) I(channels) I(sample_rate_hz) I(maxrate_kbps)        \
     I(timescale) T(init_key) I(init_bytes) T(playlist_key) T(group) T(label) I(track)              \
-    E(role, AUDIO_ROLE_COUNT)
+    E(role, AUDIO_ROLE_COUNT) I(bit_depth) I(color_primaries) I(color_transfer) I(color_matrix)
 
 #define TEXT_MEMBERS(I, T, E, R)                                                                   \
     T(name) T(language) T(title) I(is_default) I(forced) I(impaired) I(timescale) I(cue_count)     \
@@ -49,7 +49,10 @@ static int rendition_put(const struct published_rendition *from, struct sl_arena
 {
     sluice__v1__published_rendition__init(to);
     RENDITION_MEMBERS(WIRE_PUT_I, WIRE_PUT_T, WIRE_PUT_E, WIRE_PUT_R)
-    return segments_put(from->segments, from->segment_count, arena, &to->n_segments, &to->segments);
+    int code = wire_hdr_put(&from->hdr, arena, &to->hdr);
+    return code ? code
+                : segments_put(from->segments, from->segment_count, arena, &to->n_segments,
+                               &to->segments);
 }
 
 static int text_put(const struct published_text *from, struct sl_arena *arena,
@@ -175,6 +178,8 @@ static int rendition_get(struct wire_decoder *d, const Sluice__V1__PublishedRend
                          struct published_rendition *out)
 {
     RENDITION_MEMBERS(WIRE_GET_I, WIRE_GET_T, WIRE_GET_E, WIRE_GET_R)
+    if (wire_hdr_get(d, in->hdr, &out->hdr))
+        return d->code;
     return segments_get(d, in->n_segments, in->segments, &out->segments, &out->segment_count);
 }
 

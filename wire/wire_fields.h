@@ -88,13 +88,18 @@ int wire_device_get(struct wire_decoder *d, const Sluice__V1__DeviceRow *in,
                     struct device_row *out);
 void wire_failure_put(const struct sl_failure *from, Sluice__V1__Failure *to);
 int wire_failure_get(struct wire_decoder *d, const Sluice__V1__Failure *in, struct sl_failure *out);
-void wire_video_put(const struct media_video *from, Sluice__V1__MediaVideo *to);
+/* NULL in *to where it says nothing. */
+int wire_hdr_put(const struct media_hdr *from, struct sl_arena *arena, Sluice__V1__MediaHdr **to);
+int wire_hdr_get(struct wire_decoder *d, const Sluice__V1__MediaHdr *in, struct media_hdr *out);
+int wire_video_put(const struct media_video *from, struct sl_arena *arena,
+                   Sluice__V1__MediaVideo *to);
 int wire_video_get(struct wire_decoder *d, const Sluice__V1__MediaVideo *in,
                    struct media_video *out);
 void wire_audio_put(const struct media_audio *from, Sluice__V1__MediaAudio *to);
 int wire_audio_get(struct wire_decoder *d, const Sluice__V1__MediaAudio *in,
                    struct media_audio *out);
-void wire_picture_put(const struct plan_picture *from, Sluice__V1__PlanPicture *to);
+int wire_picture_put(const struct plan_picture *from, struct sl_arena *arena,
+                     Sluice__V1__PlanPicture *to);
 int wire_picture_get(struct wire_decoder *d, const Sluice__V1__PlanPicture *in,
                      struct plan_picture *out);
 /* A message with its streams, kept together because they point at each other. */

@@ -271,7 +271,7 @@ static void probe_commit(struct daemon *d, struct daemon_video *video, const str
     daemon_video_dirty(d, video);
     struct sl_log_about about = daemon_about(video);
     struct plan_notes notes;
-    plan_notes_make(&report->probe.info, &notes);
+    plan_notes_make(&report->probe.info, &video->policy->policy, &notes);
     for (int32_t i = 0; i < notes.count; i++)
         sl_info(&about, "source: %s", notes.text[i]);
 }

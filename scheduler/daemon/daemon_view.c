@@ -184,9 +184,11 @@ static int result_show(const uint8_t *bytes, size_t length, struct sl_arena *are
 
 /* ---- a row ---- */
 
-static void source_show(const uint8_t *bytes, size_t length, struct sl_arena *arena,
+static void source_show(const struct store_video *row, struct sl_arena *arena,
                         struct api_source *out)
 {
+    const uint8_t *bytes = row->info;
+    size_t length = row->info_bytes;
     struct media_info info;
     if (!bytes || wire_info_decode(bytes, length, arena, &info, NULL) != SL_OK)
         return;
@@ -198,7 +200,13 @@ static void source_show(const uint8_t *bytes, size_t length, struct sl_arena *ar
     out->codec = sl_arena_strdup(
         arena, info.has_video || info.audio_count < 1 ? info.video.codec : info.audio[0].codec);
     struct plan_notes notes;
-    plan_notes_make(&info, &notes);
+    struct policy policy;
+    struct config_mistakes mistakes;
+    const char *text = row->policy_text ? row->policy_text : config_policy_default_text();
+    if (config_policy_parse(row->policy_name ? row->policy_name : "default", text, strlen(text),
+                            &policy, &mistakes) != SL_OK)
+        return;
+    plan_notes_make(&info, &policy, &notes);
     out->notes = sl_arena_array(arena, (size_t)notes.count, sizeof *out->notes);
     for (int32_t i = 0; out->notes && i < notes.count; i++)
         out->notes[out->note_count++] = sl_arena_strdup(arena, notes.text[i]);
@@ -230,7 +238,7 @@ int daemon_video_read(void *arg, const struct store_video *row, struct sl_arena 
         .published_key = row->published_key ? sl_arena_strdup(arena, row->published_key) : NULL,
         .sha256 = row->original_sha256 ? hex_text(arena, row->original_sha256, SHA256_BYTES) : NULL,
     };
-    source_show(row->info, row->info_bytes, arena, &out->source);
+    source_show(row, arena, &out->source);
     for (int step = 0; step < STEP_COUNT; step++) {
         out->steps[step] = row->status == VIDEO_READY ? API_COMPLETED : API_PENDING;
         if (row->steps_skipped & STEP_BIT(step))
@@ -490,7 +498,7 @@ static void video_explain(struct daemon *d, struct api_call *call)
     struct plan_notes notes;
     if (video->info &&
         wire_info_decode(video->info, video->info_bytes, &call->arena, &info, NULL) == SL_OK) {
-        plan_notes_make(&info, &notes);
+        plan_notes_make(&info, &video->policy->policy, &notes);
         for (int32_t i = 0; i < notes.count; i++) {
             snprintf(line, sizeof line, "source: %s", notes.text[i]);
             reason_add(call, line);

@@ -53,7 +53,7 @@ int plan_sidecars_add(const struct plan_sidecar *sidecars, int32_t count,
                       const struct policy *policy, struct plan *plan, struct sl_failure *why);
 
 /* What a person should know of how the source was taken and changed: one sentence each. */
-#define PLAN_NOTES_MAX      12
+#define PLAN_NOTES_MAX      20
 #define PLAN_SENTENCE_BYTES 512
 
 struct plan_notes {
@@ -61,7 +61,8 @@ struct plan_notes {
     char text[PLAN_NOTES_MAX][PLAN_SENTENCE_BYTES];
 };
 
-void plan_notes_make(const struct media_info *info, struct plan_notes *out);
+void plan_notes_make(const struct media_info *info, const struct policy *policy,
+                     struct plan_notes *out);
 
 /* Source pts to ticks of the plan's time line, rounded to nearest with halves away from zero, as
  * av_rescale_q does with (pts - origin_pts) from time_base to 1/timescale. */

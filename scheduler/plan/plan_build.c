@@ -171,7 +171,9 @@ static int picture_plan(const struct media_info *info, const struct media_index 
     if (rc)
         return rc;
     plan->video = info->video;
-    plan_picture_choose(&plan->video, &plan->picture);
+    for (int32_t i = 0; i < CODEC_COUNT; i++)
+        plan_picture_choose(&plan->video, policy_codec_find(policy, (enum codec)i),
+                            &plan->pictures[i]);
     plan->frame_rate = frame_rate_choose(&info->video, index);
     time_line_choose(index, plan);
     rc = plan_rungs_choose(policy, arena, plan, why);

@@ -36,10 +36,12 @@ int64_t plan_stretched_width(const struct media_video *video);
 /* The upright source within the box of box_height*16/9 x box_height, turned for portrait; never above the source. */
 struct plan_size plan_box_size(struct plan_size source, int64_t box_height);
 
-/* Colours, fields and light of the whole video, once for all chunks. */
-void plan_picture_choose(const struct media_video *video, struct plan_picture *out);
+/* Colours, fields and light of the whole video in one codec, once for all chunks. codec NULL: as for H.264. */
+void plan_picture_choose(const struct media_video *video, const struct policy_codec *codec,
+                         struct plan_picture *out);
 
-/* Fills plan->rungs, rung_count and codec_count. Needs plan->video. */
+/* Fills plan->rungs, rung_count and codec_count. Needs plan->video. Whatever the policy's order, codecs come as enum
+ * codec counts: what plays first, and what a master playlist names first, is H.264 where there is any. */
 int plan_rungs_choose(const struct policy *policy, struct sl_arena *arena, struct plan *plan,
                       struct sl_failure *why);
 

@@ -139,7 +139,7 @@ int plan_transcode_job(const struct plan *plan, const struct policy *policy, int
         .transcode =
             {
                 .source = plan->video,
-                .picture = plan->picture,
+                .picture = plan->pictures[codec],
                 .start_pts = chunk->start_pts,
                 .end_pts = chunk->end_pts,
                 .origin_pts = plan->origin_pts,
@@ -204,7 +204,7 @@ int plan_images_job(const struct plan *plan, struct job *out)
         .images =
             {
                 .source = plan->video,
-                .picture = plan->picture,
+                .picture = plan->pictures[CODEC_H264],
                 .images = plan->images,
                 .origin_pts = plan->origin_pts,
                 .end_pts = plan->end_pts,

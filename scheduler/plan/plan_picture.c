@@ -70,11 +70,37 @@ static bool matrix_kept(int32_t matrix)
     return matrix == H273_BT709 || matrix == H273_BT470BG || matrix == H273_SMPTE170M;
 }
 
-/* What every player of H.264 shows rightly is kept as it is; all else becomes BT.709. */
-void plan_picture_choose(const struct media_video *video, struct plan_picture *out)
+static bool hdr_is_kept(const struct media_video *video, const struct policy_codec *codec)
 {
-    *out = (struct plan_picture){.deinterlace = video->interlaced};
+    return codec && codec->codec != CODEC_H264 && codec->hdr_keep && is_hdr(video);
+}
+
+/* Nothing plays H.264 of more than 8 bits. */
+static int32_t depth_choose(const struct media_video *video, const struct policy_codec *codec)
+{
+    if (!codec || codec->codec == CODEC_H264)
+        return 8;
+    if (codec->depth)
+        return codec->depth;
+    return video->bit_depth > 8 ? 10 : 8;
+}
+
+/* What every player shows rightly is kept as it is, and so is HDR where the policy asks for it; all else becomes
+ * BT.709. */
+void plan_picture_choose(const struct media_video *video, const struct policy_codec *codec,
+                         struct plan_picture *out)
+{
+    *out = (struct plan_picture){.deinterlace = video->interlaced,
+                                 .bit_depth = depth_choose(video, codec)};
     source_color_guess(video, out);
+    if (hdr_is_kept(video, codec)) {
+        out->bit_depth = 10;
+        out->hdr = video->hdr;
+        out->primaries = H273_BT2020;
+        out->transfer = video->color_transfer;
+        out->matrix = H273_BT2020;
+        return;
+    }
     if (is_hdr(video)) {
         int32_t peak = video->hdr_peak_nits > 0 ? video->hdr_peak_nits : HDR_PEAK_NITS;
         out->tonemap_peak_nits = peak > HDR_PEAK_NITS_MAX ? HDR_PEAK_NITS_MAX : peak;
@@ -147,23 +173,68 @@ static void shape_notes(const struct media_video *video, struct plan_notes *out)
              video->rotation_degrees);
 }
 
-static void light_notes(const struct media_video *video, struct plan_notes *out)
+/* " for h264, vp9" of the codecs whose picture is made in one way; nothing where that is all of them. */
+static const char *codecs_of(const struct policy *policy, const struct media_video *video,
+                             bool (*is)(const struct plan_picture *), char out[64])
 {
+    int32_t count = 0;
+    out[0] = '\0';
+    for (int32_t i = 0; i < policy->codec_count; i++) {
+        struct plan_picture picture;
+        plan_picture_choose(video, &policy->codecs[i], &picture);
+        if (!is(&picture))
+            continue;
+        size_t used = strlen(out);
+        snprintf(out + used, 64 - used, "%s%s", count ? ", " : " for ",
+                 codec_word(policy->codecs[i].codec));
+        count++;
+    }
+    if (count == policy->codec_count)
+        out[0] = '\0';
+    return count ? out : NULL;
+}
+
+static bool maps_tones(const struct plan_picture *picture)
+{
+    return picture->tonemap_peak_nits > 0;
+}
+
+static bool keeps_hdr(const struct plan_picture *picture)
+{
+    return picture->transfer == H273_PQ || picture->transfer == H273_HLG;
+}
+
+static bool has_8_bits(const struct plan_picture *picture)
+{
+    return picture->bit_depth == 8;
+}
+
+static void light_notes(const struct media_video *video, const struct policy *policy,
+                        struct plan_notes *out)
+{
+    char which[64];
     struct plan_picture picture;
-    plan_picture_choose(video, &picture);
-    if (picture.tonemap_peak_nits)
-        note(out, "HDR (%s, up to %d nits%s) tone-mapped to BT.709 SDR",
-             video->color_transfer == H273_PQ ? "PQ" : "HLG", picture.tonemap_peak_nits,
-             video->hdr_peak_nits > 0 ? "" : " assumed");
-    else if (picture.matrix != picture.source_matrix ||
-             picture.primaries != picture.source_primaries ||
-             picture.transfer != picture.source_transfer)
+    plan_picture_choose(video, NULL, &picture);
+    const char *curve = video->color_transfer == H273_PQ ? "PQ" : "HLG";
+    if (video->dolby_vision)
+        note(out, "Dolby Vision of profile %d: its base layer is taken, the rest is left out",
+             video->dolby_vision);
+    if (picture.tonemap_peak_nits && codecs_of(policy, video, maps_tones, which))
+        note(out, "HDR (%s, up to %d nits%s) tone-mapped to BT.709 SDR%s", curve,
+             picture.tonemap_peak_nits, video->hdr_peak_nits > 0 ? "" : " assumed", which);
+    if (is_hdr(video) && codecs_of(policy, video, keeps_hdr, which))
+        note(out, "HDR (%s) kept%s, %s", curve, which,
+             video->hdr.mastering || video->hdr.light ? "with what it says of its mastering"
+                                                      : "which says nothing of its mastering");
+    if (!is_hdr(video) &&
+        (picture.matrix != picture.source_matrix || picture.primaries != picture.source_primaries ||
+         picture.transfer != picture.source_transfer))
         note(out, "colours converted from primaries %d, transfer %d, matrix %d (H.273) to BT.709",
              picture.source_primaries, picture.source_transfer, picture.source_matrix);
     if (video->full_range)
         note(out, "full range made limited");
-    if (video->bit_depth > 8)
-        note(out, "%d bits a sample made 8, with dither", video->bit_depth);
+    if (video->bit_depth > 8 && codecs_of(policy, video, has_8_bits, which))
+        note(out, "%d bits a sample made 8, with dither%s", video->bit_depth, which);
 }
 
 /* Far inside 64 bits, so that differences stay there as well. */
@@ -205,7 +276,8 @@ static void sound_notes(const struct media_info *info, struct plan_notes *out)
              last->stream_index, (double)behind / SL_NS_PER_S);
 }
 
-void plan_notes_make(const struct media_info *info, struct plan_notes *out)
+void plan_notes_make(const struct media_info *info, const struct policy *policy,
+                     struct plan_notes *out)
 {
     out->count = 0;
     if (!info->has_video)
@@ -220,7 +292,7 @@ void plan_notes_make(const struct media_info *info, struct plan_notes *out)
         note(out,
              "film in 2:3 pulldown: deinterlaced, but every fifth frame or so is a repetition; "
              "an inverse telecine made before keeps 24 frames a second");
-    light_notes(video, out);
+    light_notes(video, policy, out);
     if (video->times == FRAME_TIMES_DECODED)
         note(out, "some packets carry no time: decoded in one piece, times made up by the decoder");
     else if (video->times == FRAME_TIMES_COUNTED)

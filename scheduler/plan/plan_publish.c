@@ -47,10 +47,16 @@ static const struct report_rendition *rendition_named(const struct report *repor
 static void video_fill(const struct plan *plan, const struct plan_rung *rung,
                        const struct report_rendition *first, struct published_rendition *out)
 {
+    const struct plan_picture *picture = &plan->pictures[rung->codec];
     *out = (struct published_rendition){
         .codec = rung->codec,
         .width = rung->width,
         .height = rung->height,
+        .bit_depth = picture->bit_depth,
+        .color_primaries = picture->primaries,
+        .color_transfer = picture->transfer,
+        .color_matrix = picture->matrix,
+        .hdr = picture->hdr,
         .maxrate_kbps = rung->maxrate_kbps,
         .timescale = plan->timescale,
     };

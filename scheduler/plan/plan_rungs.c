@@ -209,14 +209,17 @@ int plan_rungs_choose(const struct policy *policy, struct sl_arena *arena, struc
         return sl_fail(why, SL_ENOMEM, "no memory for the rungs of the plan");
     uint32_t seen = 0;
     for (int32_t i = 0; i < policy->codec_count; i++) {
-        const struct policy_codec *codec = &policy->codecs[i];
-        int rc = codec_rungs_add(codec, plan, why);
+        enum codec codec = policy->codecs[i].codec;
+        if ((unsigned)codec < CODEC_COUNT && seen & UINT32_C(1) << codec)
+            return sl_fail(why, SL_EINVAL, "policy %.63s names codec %s twice", policy->name,
+                           codec_word(codec));
+        seen |= (unsigned)codec < CODEC_COUNT ? UINT32_C(1) << codec : 0;
+    }
+    for (enum codec codec = 0; codec < CODEC_COUNT; codec++) {
+        const struct policy_codec *said = policy_codec_find(policy, codec);
+        int rc = said ? codec_rungs_add(said, plan, why) : SL_OK;
         if (rc)
             return rc;
-        if (seen & UINT32_C(1) << codec->codec)
-            return sl_fail(why, SL_EINVAL, "policy %.63s names codec %s twice", policy->name,
-                           codec_word(codec->codec));
-        seen |= UINT32_C(1) << codec->codec;
     }
     plan->codec_count = policy->codec_count;
     return SL_OK;

@@ -32,7 +32,7 @@ static void expect(int32_t width, int32_t height, const int32_t from[3], const i
 {
     struct media_info info = source(width, height, from[0], from[1], from[2]);
     struct plan_picture picture;
-    plan_picture_choose(&info.video, &picture);
+    plan_picture_choose(&info.video, NULL, &picture);
     assert_int_equal(picture.source_primaries, as[0]);
     assert_int_equal(picture.source_transfer, as[1]);
     assert_int_equal(picture.source_matrix, as[2]);
@@ -72,22 +72,62 @@ static void test_hdr_is_mapped_from_one_peak(void **state)
     (void)state;
     struct media_info info = source(1920, 1080, 9, 16, 9);
     struct plan_picture picture;
-    plan_picture_choose(&info.video, &picture);
+    plan_picture_choose(&info.video, NULL, &picture);
     assert_int_equal(picture.tonemap_peak_nits, 1000);
     info.video.hdr_peak_nits = 4000;
-    plan_picture_choose(&info.video, &picture);
+    plan_picture_choose(&info.video, NULL, &picture);
     assert_int_equal(picture.tonemap_peak_nits, 4000);
     info.video.hdr_peak_nits = 30000;
-    plan_picture_choose(&info.video, &picture);
+    plan_picture_choose(&info.video, NULL, &picture);
     assert_int_equal(picture.tonemap_peak_nits, 10000);
     info.video.hdr_peak_nits = 1;
-    plan_picture_choose(&info.video, &picture);
+    plan_picture_choose(&info.video, NULL, &picture);
     assert_int_equal(picture.tonemap_peak_nits, 100);
     assert_int_equal(picture.matrix, 1);
     info.video.color_transfer = 1;
-    plan_picture_choose(&info.video, &picture);
+    plan_picture_choose(&info.video, NULL, &picture);
     assert_int_equal(picture.tonemap_peak_nits, 0);
 }
+
+static void test_depth_and_hdr_are_each_codec_s_own(void **state)
+{
+    (void)state;
+    struct media_info info = source(1920, 1080, 9, 16, 9);
+    struct plan_picture picture;
+    info.video.bit_depth = 10;
+    info.video.hdr = (struct media_hdr){.light = true, .light_max_nits = 600};
+    struct policy_codec codec = {.codec = CODEC_H265, .depth = 8};
+    plan_picture_choose(&info.video, &codec, &picture);
+    assert_int_equal(picture.bit_depth, 8);
+    assert_int_equal(picture.transfer, 1);
+    assert_false(picture.hdr.light);
+    codec.depth = 0; /* as the source */
+    plan_picture_choose(&info.video, &codec, &picture);
+    assert_int_equal(picture.bit_depth, 10);
+    assert_int_equal(picture.tonemap_peak_nits, 1000);
+    codec.hdr_keep = true;
+    plan_picture_choose(&info.video, &codec, &picture);
+    assert_int_equal(picture.bit_depth, 10);
+    assert_int_equal(picture.tonemap_peak_nits, 0);
+    assert_int_equal(picture.primaries, 9);
+    assert_int_equal(picture.transfer, 16);
+    assert_int_equal(picture.matrix, 9);
+    assert_int_equal(picture.hdr.light_max_nits, 600);
+    codec.codec = CODEC_H264; /* what no policy says, and a stored one might */
+    plan_picture_choose(&info.video, &codec, &picture);
+    assert_int_equal(picture.bit_depth, 8);
+    assert_int_equal(picture.transfer, 1);
+    /* A source that is SDR is not made HDR. */
+    codec.codec = CODEC_AV1;
+    info.video.color_transfer = 1;
+    info.video.bit_depth = 8;
+    plan_picture_choose(&info.video, &codec, &picture);
+    assert_int_equal(picture.bit_depth, 8);
+    assert_int_equal(picture.transfer, 1);
+    assert_false(picture.hdr.light);
+}
+
+static const struct policy h264_only = {.codecs = {{.codec = CODEC_H264}}, .codec_count = 1};
 
 static bool said(const struct plan_notes *notes, const char *part)
 {
@@ -102,7 +142,7 @@ static void test_a_plain_source_needs_no_word(void **state)
     (void)state;
     struct media_info info = source(1920, 1080, 1, 1, 1);
     struct plan_notes notes;
-    plan_notes_make(&info, &notes);
+    plan_notes_make(&info, &h264_only, &notes);
     assert_int_equal(notes.count, 0);
 }
 
@@ -119,14 +159,38 @@ static void test_sound_without_a_picture_is_told(void **state)
         .stream_index = 1, .time_base = {1, 1000}, .first_pts = 600, .end_pts = 3400};
     info.audio[1] = (struct media_audio){
         .stream_index = 2, .time_base = {1, 48000}, .first_pts = 48000, .end_pts = 147000};
-    plan_notes_make(&info, &notes);
+    plan_notes_make(&info, &h264_only, &notes);
     assert_int_equal(notes.count, 0);
     info.audio[0].first_pts = -500;
     info.audio[1].end_pts = 48000 * 11;
-    plan_notes_make(&info, &notes);
+    plan_notes_make(&info, &h264_only, &notes);
     assert_int_equal(notes.count, 2);
     assert_true(said(&notes, "sound of stream 1 begins 1.5 s before the first picture"));
     assert_true(said(&notes, "sound of stream 2 goes on for 8.0 s behind the last picture"));
+}
+
+static void test_what_each_codec_keeps_is_told(void **state)
+{
+    (void)state;
+    struct media_info info = source(1920, 1080, 9, 16, 9);
+    info.video.bit_depth = 10;
+    info.video.dolby_vision = 8;
+    info.video.hdr.mastering = true;
+    const struct policy both = {
+        .codecs = {{.codec = CODEC_H264, .depth = 8}, {.codec = CODEC_AV1, .hdr_keep = true}},
+        .codec_count = 2};
+    struct plan_notes notes;
+    plan_notes_make(&info, &both, &notes);
+    assert_true(said(&notes, "Dolby Vision of profile 8: its base layer"));
+    assert_true(said(&notes, "tone-mapped to BT.709 SDR for h264"));
+    assert_true(said(&notes, "HDR (PQ) kept for av1, with what it says of its mastering"));
+    assert_true(said(&notes, "10 bits a sample made 8, with dither for h264"));
+    const struct policy one = {.codecs = {{.codec = CODEC_AV1, .hdr_keep = true}},
+                               .codec_count = 1};
+    plan_notes_make(&info, &one, &notes);
+    assert_true(said(&notes, "HDR (PQ) kept, with"));
+    assert_false(said(&notes, "tone-mapped"));
+    assert_false(said(&notes, "dither"));
 }
 
 static void test_all_that_was_changed_is_told(void **state)
@@ -145,7 +209,7 @@ static void test_all_that_was_changed_is_told(void **state)
     info.video.full_range = info.video.variable_frame_rate = true;
     info.video.crop_left = 8;
     struct plan_notes notes;
-    plan_notes_make(&info, &notes);
+    plan_notes_make(&info, &h264_only, &notes);
     assert_true(said(&notes, "video stream 3 was taken of 2 (0: h264 320x180, 3: hevc 720x480 of "
                              "program 7)"));
     assert_true(said(&notes, "shown as 480x844"));
@@ -160,12 +224,12 @@ static void test_all_that_was_changed_is_told(void **state)
     assert_true(said(&notes, "variable frame rate"));
     assert_true(notes.count <= PLAN_NOTES_MAX);
     info.video.sar = (struct rational){100, 1};
-    plan_notes_make(&info, &notes);
+    plan_notes_make(&info, &h264_only, &notes);
     assert_true(
         said(&notes, "samples of 100:1 are nonsense for 720x480, and are taken for square"));
     assert_false(said(&notes, "made square"));
     info.stream_asked = 3;
-    plan_notes_make(&info, &notes);
+    plan_notes_make(&info, &h264_only, &notes);
     assert_true(said(&notes, "stream 3 was asked for"));
 }
 
@@ -173,6 +237,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_unsaid_colours_follow_the_size),
+        cmocka_unit_test(test_depth_and_hdr_are_each_codec_s_own),
+        cmocka_unit_test(test_what_each_codec_keeps_is_told),
         cmocka_unit_test(test_what_players_know_is_kept_and_all_else_becomes_bt709),
         cmocka_unit_test(test_hdr_is_mapped_from_one_peak),
         cmocka_unit_test(test_a_plain_source_needs_no_word),

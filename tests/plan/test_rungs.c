@@ -236,7 +236,7 @@ static void test_rungs_in_any_order_come_out_descending(void **state)
                         "1280x720:720p 854x480:480p 640x360:360p 426x240:240p");
 }
 
-static void test_codecs_keep_the_policys_order(void **state)
+static void test_h264_comes_first_whatever_the_policys_order(void **state)
 {
     (void)state;
     struct kit_source source;
@@ -245,6 +245,9 @@ static void test_codecs_keep_the_policys_order(void **state)
     struct policy policy = kit_policy();
     kit_policy_codec_add(&policy, CODEC_AV1);
     policy.codecs[1].rung_count = 2;
+    struct policy_codec first_said = policy.codecs[0];
+    policy.codecs[0] = policy.codecs[1];
+    policy.codecs[1] = first_said;
     kit_source_cfr(&source, 1280, 720, (struct rational){1, 25}, 1, 500, 50);
     assert_int_equal(plan_build(&source.info, &source.index, &policy, &arena, &plan, NULL), SL_OK);
     int32_t first = -1;
@@ -279,7 +282,7 @@ int main(void)
         cmocka_unit_test(test_equal_sizes_are_made_once),
         cmocka_unit_test(test_own_rungs_name_is_never_taken),
         cmocka_unit_test(test_rungs_in_any_order_come_out_descending),
-        cmocka_unit_test(test_codecs_keep_the_policys_order),
+        cmocka_unit_test(test_h264_comes_first_whatever_the_policys_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -116,6 +116,22 @@ void random_answer(struct random *r, struct sync_answer *out)
     }
 }
 
+static void random_hdr(struct random *r, struct media_hdr *out)
+{
+    if (random_below(r, 2))
+        return;
+    out->mastering = true;
+    for (int i = 0; i < 6; i++)
+        out->primaries[i / 2][i % 2] = random_i32(r);
+    out->white[0] = random_i32(r);
+    out->white[1] = random_i32(r);
+    out->luminance_max = random_i64(r);
+    out->luminance_min = random_i64(r);
+    out->light = random_below(r, 2);
+    out->light_max_nits = random_i32(r);
+    out->light_average_nits = random_i32(r);
+}
+
 static void random_video(struct random *r, struct media_video *out)
 {
     out->stream_index = random_i32(r);
@@ -145,6 +161,8 @@ static void random_video(struct random *r, struct media_video *out)
     out->hdr_peak_nits = random_i32(r);
     out->times = (enum frame_times)random_below(r, FRAME_TIMES_COUNT);
     out->frame_sar = (struct rational){random_i32(r), random_i32(r)};
+    out->dolby_vision = random_i32(r);
+    random_hdr(r, &out->hdr);
 }
 
 static void random_audio(struct random *r, struct media_audio *out)
@@ -184,6 +202,8 @@ static void random_picture(struct random *r, struct plan_picture *out)
     out->primaries = random_i32(r);
     out->transfer = random_i32(r);
     out->matrix = random_i32(r);
+    out->bit_depth = random_i32(r);
+    random_hdr(r, &out->hdr);
 }
 
 void random_info(struct random *r, struct media_info *out)
@@ -313,7 +333,8 @@ void random_plan(struct random *r, struct plan *out)
     out->chapters = random_chapters(r, &out->chapter_count);
     random_video(r, &out->video);
     TEXT(r, out->left_out);
-    random_picture(r, &out->picture);
+    for (int i = 0; i < CODEC_COUNT; i++)
+        random_picture(r, &out->pictures[i]);
     out->origin_pts = random_i64(r);
     out->end_pts = random_i64(r);
     out->timescale = random_i32(r);
