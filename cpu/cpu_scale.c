@@ -19,16 +19,27 @@ struct geometry {
     bool full_range;
 };
 
+static const struct {
+    enum AVPixelFormat format, planar;
+} formats[HAL_LAYOUT_COUNT] = {
+    [HAL_I420] = {AV_PIX_FMT_YUV420P, AV_PIX_FMT_YUV420P},
+    [HAL_I420_10] = {AV_PIX_FMT_YUV420P10LE, AV_PIX_FMT_YUV420P10LE},
+    [HAL_NV12] = {AV_PIX_FMT_NV12, AV_PIX_FMT_YUV420P},
+    [HAL_P010] = {AV_PIX_FMT_P010LE, AV_PIX_FMT_YUV420P10LE},
+};
+
 struct cpu_scale {
     struct geometry from;
     struct cpu_scale_target target;
     enum AVPixelFormat into_format;
+    enum AVPixelFormat planar_format; /* into_format with chroma in two planes, as zimg writes it */
     int align;
     bool copy;
     zimg_filter_graph *graph;
     void *scratch;
     AVFrame *aligned_from; /* when a decoder's planes are not aligned as zimg reads them */
     AVFrame *aligned_into;
+    AVFrame *planar; /* chroma (with P010 luma too) before it is packed */
 };
 
 static struct geometry geometry_of(const AVFrame *frame)
@@ -168,10 +179,9 @@ int cpu_scale_open(const AVFrame *like, const struct cpu_scale_target *target,
             why, SL_EUNSUPPORTED,
             "pixel format %s cannot be scaled on the CPU; planar YUV of 8 to 16 bits can",
             from_desc ? from_desc->name : "unknown");
-    if ((target->layout != HAL_I420 && target->layout != HAL_I420_10) || target->width <= 0 ||
+    if (target->layout < 0 || target->layout >= HAL_LAYOUT_COUNT || target->width <= 0 ||
         target->height <= 0 || target->width % 2 || target->height % 2)
-        return sl_fail(why, SL_EINVAL,
-                       "a scaled picture is I420 of an even size, not layout %d of %dx%d",
+        return sl_fail(why, SL_EINVAL, "a scaled picture has an even size, not layout %d of %dx%d",
                        (int)target->layout, target->width, target->height);
     if (like->width <= 0 || like->height <= 0)
         return sl_fail(why, SL_EINVAL, "a picture of %dx%d cannot be scaled", like->width,
@@ -182,11 +192,11 @@ int cpu_scale_open(const AVFrame *like, const struct cpu_scale_target *target,
         return sl_fail(why, SL_ENOMEM, "no memory for a scaler");
     scale->from = geometry_of(like);
     scale->target = *target;
-    scale->into_format =
-        target->layout == HAL_I420_10 ? AV_PIX_FMT_YUV420P10LE : AV_PIX_FMT_YUV420P;
+    scale->into_format = formats[target->layout].format;
+    scale->planar_format = formats[target->layout].planar;
     scale->align = (int)av_cpu_max_align();
     const struct geometry *from = &scale->from;
-    const AVPixFmtDescriptor *into_desc = av_pix_fmt_desc_get(scale->into_format);
+    const AVPixFmtDescriptor *into_desc = av_pix_fmt_desc_get(scale->planar_format);
     scale->copy = from_desc->nb_components == 3 &&
                   from_desc->comp[0].depth == into_desc->comp[0].depth &&
                   from_desc->log2_chroma_w == 1 && from_desc->log2_chroma_h == 1 &&
@@ -216,7 +226,7 @@ bool cpu_scale_fits(const struct cpu_scale *scale, const AVFrame *frame)
 
 bool cpu_scale_is_copy(const struct cpu_scale *scale)
 {
-    return scale->copy;
+    return scale->copy && scale->planar_format == scale->into_format;
 }
 
 static bool is_aligned(const AVFrame *frame, int planes, int align)
@@ -263,6 +273,59 @@ static void chroma_fill_grey(AVFrame *into, bool deep)
         }
 }
 
+/* Chroma into pairs; P010 has its ten bits at the top of sixteen. */
+static void planes_pack(AVFrame *into, const AVFrame *planar)
+{
+    for (int y = 0; into->format == AV_PIX_FMT_P010LE && y < into->height; y++) {
+        uint16_t *out = (void *)(into->data[0] + (ptrdiff_t)y * into->linesize[0]);
+        const uint16_t *luma = (const void *)(planar->data[0] + (ptrdiff_t)y * planar->linesize[0]);
+        for (int x = 0; x < into->width; x++)
+            out[x] = (uint16_t)(luma[x] << 6);
+    }
+    for (int y = 0; y < into->height / 2; y++) {
+        uint8_t *out = into->data[1] + (ptrdiff_t)y * into->linesize[1];
+        const uint8_t *u = planar->data[1] + (ptrdiff_t)y * planar->linesize[1];
+        const uint8_t *v = planar->data[2] + (ptrdiff_t)y * planar->linesize[2];
+        if (into->format == AV_PIX_FMT_NV12)
+            for (int x = 0; x < into->width / 2; x++) {
+                out[2 * x] = u[x];
+                out[2 * x + 1] = v[x];
+            }
+        else
+            for (int x = 0; x < into->width / 2; x++) {
+                ((uint16_t *)(void *)out)[2 * x] =
+                    (uint16_t)(((const uint16_t *)(const void *)u)[x] << 6);
+                ((uint16_t *)(void *)out)[2 * x + 1] =
+                    (uint16_t)(((const uint16_t *)(const void *)v)[x] << 6);
+            }
+    }
+}
+
+static int picture_scale(struct cpu_scale *scale, const AVFrame *from, AVFrame *into,
+                         struct sl_failure *why);
+
+/* Scaled or copied in planes first; of NV12 the luma is written where it belongs at once. */
+static int picture_pack(struct cpu_scale *scale, const AVFrame *from, AVFrame *into,
+                        struct sl_failure *why)
+{
+    AVFrame *planar = stand_in(&scale->planar, (int)scale->planar_format, into->width, into->height,
+                               scale->align);
+    if (!planar)
+        return sl_fail(why, SL_ENOMEM, "no memory for a picture in planes");
+    uint8_t *luma = planar->data[0];
+    int stride = planar->linesize[0];
+    if (into->format == AV_PIX_FMT_NV12) {
+        planar->data[0] = into->data[0];
+        planar->linesize[0] = into->linesize[0];
+    }
+    int code = picture_scale(scale, from, planar, why);
+    if (code == SL_OK)
+        planes_pack(into, planar);
+    planar->data[0] = luma;
+    planar->linesize[0] = stride;
+    return code;
+}
+
 int cpu_scale_run(struct cpu_scale *scale, const AVFrame *from, AVFrame *into,
                   struct sl_failure *why)
 {
@@ -275,6 +338,13 @@ int cpu_scale_run(struct cpu_scale *scale, const AVFrame *from, AVFrame *into,
         return sl_fail(why, SL_EINVAL, "the source changed to %s %dx%d; open another scaler",
                        av_get_pix_fmt_name((enum AVPixelFormat)from->format), from->width,
                        from->height);
+    return scale->planar_format == scale->into_format ? picture_scale(scale, from, into, why)
+                                                      : picture_pack(scale, from, into, why);
+}
+
+static int picture_scale(struct cpu_scale *scale, const AVFrame *from, AVFrame *into,
+                         struct sl_failure *why)
+{
     if (scale->copy) {
         planes_copy(into, from);
         return SL_OK;
@@ -318,7 +388,7 @@ int cpu_scale_run(struct cpu_scale *scale, const AVFrame *from, AVFrame *into,
         return sl_fail(why, SL_EINTERNAL, "zimg failed on a frame: %s", text);
     }
     if (grey)
-        chroma_fill_grey(dst, scale->target.layout == HAL_I420_10);
+        chroma_fill_grey(dst, scale->planar_format == AV_PIX_FMT_YUV420P10LE);
     if (dst != into)
         planes_copy(into, dst);
     return SL_OK;
@@ -333,6 +403,7 @@ void cpu_scale_close(struct cpu_scale **scale)
     av_free(s->scratch);
     av_frame_free(&s->aligned_from);
     av_frame_free(&s->aligned_into);
+    av_frame_free(&s->planar);
     free(s);
     *scale = NULL;
 }

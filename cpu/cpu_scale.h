@@ -1,7 +1,7 @@
 /* cpu/cpu_scale.h: one decoded picture to one rung's picture, on the CPU, by zimg.
  *
- * Bicubic with antialiasing, planar YUV of 8 to 16 bits and any chroma subsampling or planar RGB in, I420 (or 10-bit I420) out,
- * colour matrix and range converted. Colour that the source leaves unspecified is taken to be the target's.
+ * Bicubic with antialiasing, planar YUV of 8 to 16 bits and any chroma subsampling or planar RGB in, I420, NV12 or their 10-bit
+ * kin out, colour matrix and range converted. Colour that the source leaves unspecified is taken to be the target's.
  * Where depth is lost, ordered dither; chroma is sited left. The filter graph is built once per source geometry.
  *
  * Owns:    the scaler and its scratch; pictures stay the caller's.
@@ -19,7 +19,7 @@
 struct cpu_scale;
 
 struct cpu_scale_target {
-    enum hal_layout layout; /* HAL_I420 or HAL_I420_10 */
+    enum hal_layout layout;
     int32_t width, height;
     int32_t color_primaries, color_transfer, color_matrix; /* 2: keep the source's */
     bool full_range;

@@ -253,6 +253,55 @@ static void test_ten_bit_targets_keep_their_depth(void **state)
     av_frame_free(&into);
 }
 
+/* What encoders of devices read holds the samples of its planar twin, scaled or only copied. */
+static void test_packed_layouts_hold_the_samples_of_planar_ones(void **state)
+{
+    (void)state;
+    static const struct {
+        enum hal_layout planar, packed;
+        enum AVPixelFormat planar_format, packed_format;
+    } cases[] = {{HAL_I420, HAL_NV12, AV_PIX_FMT_YUV420P, AV_PIX_FMT_NV12},
+                 {HAL_I420_10, HAL_P010, AV_PIX_FMT_YUV420P10LE, AV_PIX_FMT_P010LE}};
+    for (int i = 0; i < 4; i++) {
+        bool deep = i % 2, copied = i / 2;
+        AVFrame *from =
+            frame_make(deep ? AV_PIX_FMT_YUV420P10LE : AV_PIX_FMT_YUV420P, copied ? 210 : 320, 118);
+        frame_paint(from);
+        AVFrame *into[2] = {frame_make(cases[deep].planar_format, 210, 118),
+                            frame_make(cases[deep].packed_format, 210, 118)};
+        for (int j = 0; j < 2; j++) {
+            struct cpu_scale_target target = {.layout = j ? cases[deep].packed : cases[deep].planar,
+                                              .width = 210,
+                                              .height = 118,
+                                              .color_primaries = 1,
+                                              .color_transfer = 1,
+                                              .color_matrix = 1};
+            struct cpu_scale *scale = NULL;
+            struct sl_failure why = {0};
+            assert_int_equal(cpu_scale_open(from, &target, &scale, &why), SL_OK);
+            assert_int_equal(cpu_scale_is_copy(scale), copied && !j);
+            assert_int_equal(cpu_scale_run(scale, from, into[j], &why), SL_OK);
+            cpu_scale_close(&scale);
+        }
+        for (int p = 0; p < 3; p++)
+            for (int y = 0; y < (p ? 59 : 118); y++)
+                for (int x = 0; x < (p ? 105 : 210); x++) {
+                    const uint8_t *a = into[0]->data[p] + (ptrdiff_t)y * into[0]->linesize[p];
+                    const uint8_t *b =
+                        into[1]->data[p > 0] + (ptrdiff_t)y * into[1]->linesize[p > 0];
+                    int at = p ? 2 * x + (p - 1) : x;
+                    if (deep)
+                        assert_int_equal(((const uint16_t *)(const void *)a)[x] << 6,
+                                         ((const uint16_t *)(const void *)b)[at]);
+                    else
+                        assert_int_equal(a[x], b[at]);
+                }
+        av_frame_free(&into[0]);
+        av_frame_free(&into[1]);
+        av_frame_free(&from);
+    }
+}
+
 static void test_grey_gets_neutral_chroma(void **state)
 {
     (void)state;
@@ -354,6 +403,7 @@ int main(void)
         cmocka_unit_test(test_full_range_becomes_limited),
         cmocka_unit_test(test_a_colour_matrix_is_converted),
         cmocka_unit_test(test_ten_bit_targets_keep_their_depth),
+        cmocka_unit_test(test_packed_layouts_hold_the_samples_of_planar_ones),
         cmocka_unit_test(test_grey_gets_neutral_chroma),
         cmocka_unit_test(test_unaligned_planes_give_the_same_picture),
         cmocka_unit_test(test_a_source_that_changes_no_longer_fits),
