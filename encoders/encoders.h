@@ -13,4 +13,7 @@
 /* "x264": H.264 on the CPU by libx264 through libavcodec. */
 extern const struct hal_encode_ops x264_encode_ops;
 
+/* "nvenc": H.264, H.265 and AV1 on NVIDIA's encode engines, as far as GPU, driver and libavcodec have them. */
+extern const struct hal_encode_ops nvenc_encode_ops;
+
 #endif

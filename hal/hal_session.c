@@ -148,6 +148,12 @@ static int frame_check(const struct hal_session *session, const struct hal_frame
     if (session->any_frame && frame->pts <= session->last_pts)
         return sl_fail(why, SL_EINVAL, "the frame at %lld does not follow the one at %lld",
                        (long long)frame->pts, (long long)session->last_pts);
+    if ((p->surfaces != NULL) != (frame->surface != NULL))
+        return sl_fail(why, SL_EINVAL, "a frame %s came to a session that takes %s",
+                       frame->surface ? "in the device's memory" : "of planes",
+                       p->surfaces ? "the device's surfaces" : "planes");
+    if (frame->surface)
+        return SL_OK;
     bool deep = p->layout == HAL_I420_10 || p->layout == HAL_P010;
     bool paired = p->layout == HAL_NV12 || p->layout == HAL_P010;
     size_t luma = (size_t)p->width * (deep ? 2 : 1);
