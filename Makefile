@@ -213,6 +213,41 @@ fuzz:
 	@$(MAKE) --no-print-directory -j2 SAN=fuzz CC=clang fuzz-bins
 	@tests/fuzz/run --seconds $(FUZZ_SECONDS)
 
+# Stand-in devices: drivers that encode in software behind the vendors' interfaces; tests/standin/README.md. They
+# are loaded by programs of every kind, so no sanitizer is built into them. Their functions are declared by those who
+# load them, as types alone.
+STANDIN := build/standin
+STANDIN_CFLAGS := -std=gnu17 $(CFLAGS) $(WARN) -Wno-missing-prototypes -fPIC -fvisibility=hidden -fstack-protector-strong -pthread -MMD -MP
+STANDIN_LDFLAGS := -shared -pthread -Wl,-z,relro,-z,now,-z,nodelete,-z,defs -Wl,--as-needed -Wl,--enable-new-dtags,-rpath,'$$ORIGIN'
+# AV1 where the headers of NVENC have it.
+STANDIN_AV1 := $(if $(shell pkg-config --atleast-version=12 ffnvcodec 2>/dev/null && echo yes),-DSTANDIN_AV1)
+standin_objs = $(patsubst %.c,$(STANDIN)/obj/%.o,$(1))
+STANDIN_SOFT := $(call standin_objs,tests/standin/soft.c tests/standin/soft_x264.c tests/standin/soft_x265.c $(if $(STANDIN_AV1),tests/standin/soft_aom.c))
+STANDIN_FILES := $(addprefix $(STANDIN)/,libcuda.so.1 libnvidia-encode.so.1 libnvidia-ml.so.1 half/libcuda.so.1 standin-stat)
+
+.PHONY: standin
+standin: $(STANDIN_FILES)
+
+$(STANDIN)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC,"$< (stand-in)")
+	$(Q)$(CC) $(CPPFLAGS) $(STANDIN_AV1) $(STANDIN_CFLAGS) -c -o $@ $<
+$(STANDIN)/libcuda.so.1: $(call standin_objs,tests/standin/cuda.c tests/standin/cuda_memory.c tests/standin/cuda_absent.c tests/standin/state.c $(wildcard gpu/*twin*.c))
+	$(call say,LD,$@)
+	$(Q)$(CC) $(STANDIN_LDFLAGS) -Wl,-soname,libcuda.so.1 -o $@ $^ -lm
+$(STANDIN)/libnvidia-encode.so.1: $(call standin_objs,tests/standin/nvenc.c tests/standin/nvenc_query.c) $(STANDIN_SOFT) $(STANDIN)/libcuda.so.1
+	$(call say,LD,$@)
+	$(Q)$(CC) $(STANDIN_LDFLAGS) -Wl,-soname,libnvidia-encode.so.1 -o $@ $^ -lx264 -lx265 $(if $(STANDIN_AV1),-laom) -lm
+$(STANDIN)/libnvidia-ml.so.1: $(call standin_objs,tests/standin/nvml.c) $(STANDIN)/libcuda.so.1
+	$(call say,LD,$@)
+	$(Q)$(CC) $(STANDIN_LDFLAGS) -Wl,-soname,libnvidia-ml.so.1 -o $@ $^
+# Half a driver: libcuda without its encode library.
+$(STANDIN)/half/libcuda.so.1: $(STANDIN)/libcuda.so.1
+	@mkdir -p $(@D) && ln -sf ../libcuda.so.1 $@
+$(STANDIN)/standin-stat: $(call standin_objs,tests/standin/standin_stat.c tests/standin/state.c)
+	$(call say,LD,$@)
+	$(Q)$(CC) -pie -pthread -o $@ $^
+
 BENCHES := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/bench_*.c))
 bench_USES := $(sort $(sluiced_USES) $(sluice-agent_USES) $(sluice-worker_USES))
 bench_PKGS := $(sort $(sluiced_PKGS) $(sluice-agent_PKGS) $(sluice-worker_PKGS))
@@ -223,7 +258,7 @@ $(BENCHES): $(B)/bench/%: $(B)/obj/bench/%.o $(call libs,$(bench_USES))
 		$(shell pkg-config --libs $(bench_PKGS)) -lnng -lm
 
 .PHONY: test-bins bench-bins
-test-bins: all $(foreach a,$(TEST_AREAS),tests-$(a))
+test-bins: all standin $(foreach a,$(TEST_AREAS),tests-$(a))
 bench-bins: $(BENCHES)
 
 # Each public header compiles alone.
@@ -297,4 +332,4 @@ install: all
 	install -m 755 $(PROGRAMS:%=$(B)/%) $(DESTDIR)$(PREFIX)/bin
 	tools/install.sh "$(DESTDIR)" "$(PREFIX)" $(B)/web
 
--include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
+-include $(shell find $(B)/obj $(STANDIN)/obj -name '*.d' 2>/dev/null)
