@@ -13,7 +13,7 @@
 #include "model/job_types.h"
 
 #define REPORT_BYTES_MAX (896 * 1024)
-#define CODECS_BYTES     32 /* an RFC 6381 codecs string */
+#define CODECS_BYTES     48 /* an RFC 6381 codecs string */
 
 /* One output object of the lease. name is what the worker asked for; key is what the agent made of
  * it: relative to the video's version folder, with the token in it ("h264/720p/000012.t57.m4s"). */

@@ -28,8 +28,8 @@ struct cmaf_track {
     bool audio;
     enum codec codec;
     enum audio_codec audio_codec;
-    const uint8_t
-        *extradata; /* avcC, hvcC or Annex B parameter sets; AudioSpecificConfig, OpusHead */
+    const uint8_t *
+        extradata; /* avcC, hvcC or Annex B parameter sets, av1C or a sequence header; of VP9 nothing is read; AudioSpecificConfig, OpusHead */
     size_t extradata_bytes;
     int32_t timescale;
     int64_t
@@ -37,6 +37,10 @@ struct cmaf_track {
     int32_t width, height;
     int32_t color_primaries, color_transfer, color_matrix;
     bool full_range;
+    int32_t bit_depth;          /* video: 8 or 10 */
+    struct media_hdr hdr;       /* mdcv and clli, where it says something */
+    struct rational frame_rate; /* with maxrate_kbps what the level of VP9 follows from */
+    int32_t maxrate_kbps;
     int32_t channels;
     int32_t sample_rate_hz;
     char language[4]; /* ISO 639-2, or empty: und */
@@ -61,7 +65,8 @@ int cmaf_segment(struct cmaf_writer *writer, int32_t number, const struct cmaf_p
                  size_t count, int64_t start_ticks, int64_t end_ticks, struct sl_buf *out,
                  struct sl_failure *why);
 
-/* RFC 6381: "avc1.64001F", "mp4a.40.2", "opus". */
+/* RFC 6381 and the bindings of the codecs: "avc1.64001F", "hvc1.2.4.L93.90", "av01.0.04M.08.0.110.01.01.01.0",
+ * "vp09.00.30.08.00.01.01.01.00", "mp4a.40.2", "opus". */
 int cmaf_codecs(const struct cmaf_track *track, char out[CODECS_BYTES], struct sl_failure *why);
 
 #endif
