@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 
-#define CPUS_MAX 4096
+#include "base/log.h"
 
 /* The first line of root + path; false when there is none. */
 static bool line_read(const char *root, const char *path, char *line, int line_bytes)
@@ -56,49 +56,151 @@ static bool field_read(const char *root, const char *path, const char *key, char
     return found;
 }
 
-/* "Cpus_allowed_list: 0-3,8" as a count; 0 when unreadable. */
-static int32_t list_count(const char *list)
+static void bit_set(struct cpu_list *list, long cpu)
 {
-    int64_t count = 0;
-    while (*list) {
+    if (cpu < CPU_SET_MAX)
+        list->bits[cpu / 64] |= UINT64_C(1) << (cpu % 64);
+}
+
+static bool bit_is(const struct cpu_list *list, long cpu)
+{
+    return list->bits[cpu / 64] >> (cpu % 64) & 1;
+}
+
+static int32_t bits_count(const struct cpu_list *list)
+{
+    int32_t count = 0;
+    for (size_t i = 0; i < CPU_SET_MAX / 64; i++)
+        count += __builtin_popcountll(list->bits[i]);
+    return count;
+}
+
+/* "0-3,8"; false when it is no such list. */
+static bool list_read(const char *text, struct cpu_list *out)
+{
+    *out = (struct cpu_list){0};
+    while (*text) {
         char *end;
-        long first = strtol(list, &end, 10);
-        if (end == list || first < 0)
-            return 0;
+        long first = strtol(text, &end, 10);
+        if (end == text || first < 0)
+            return false;
         long last = first;
         if (*end == '-') {
-            list = end + 1;
-            last = strtol(list, &end, 10);
-            if (end == list || last < first)
-                return 0;
+            text = end + 1;
+            last = strtol(text, &end, 10);
+            if (end == text || last < first)
+                return false;
         }
-        count += (int64_t)last - first + 1;
+        for (long cpu = first; cpu <= last && cpu < CPU_SET_MAX; cpu++)
+            bit_set(out, cpu);
         if (*end == ',')
             end++;
         else if (*end)
-            return 0;
-        list = end;
+            return false;
+        text = end;
     }
-    return count > CPUS_MAX ? CPUS_MAX : (int32_t)count;
+    return true;
 }
 
-static int32_t affinity_count(const char *root)
+/* The CPUs that this process may run on; empty when nothing says. */
+static void affinity_read(const char *root, struct cpu_list *out)
 {
+    char text[1024];
+    *out = (struct cpu_list){0};
     if (root[0]) {
-        char list[256];
-        return field_read(root, "/proc/self/status", "Cpus_allowed_list", list, sizeof list)
-                   ? list_count(list)
-                   : 0;
+        if (!field_read(root, "/proc/self/status", "Cpus_allowed_list", text, sizeof text) ||
+            !list_read(text, out))
+            *out = (struct cpu_list){0};
+        return;
     }
-    cpu_set_t *set = CPU_ALLOC(CPUS_MAX);
+    cpu_set_t *set = CPU_ALLOC(CPU_SET_MAX);
     if (!set)
-        return 0;
-    size_t bytes = CPU_ALLOC_SIZE(CPUS_MAX);
-    int32_t count = 0;
+        return;
+    size_t bytes = CPU_ALLOC_SIZE(CPU_SET_MAX);
     if (sched_getaffinity(0, bytes, set) == 0)
-        count = CPU_COUNT_S(bytes, set);
+        for (int cpu = 0; cpu < CPU_SET_MAX; cpu++)
+            if (CPU_ISSET_S(cpu, bytes, set))
+                bit_set(out, cpu);
     CPU_FREE(set);
+}
+
+/* A core is counted at the first of its hardware threads that may be used; one that the kernel does not describe is
+ * a core of its own. */
+static int32_t cores_count(const char *root, const struct cpu_list *usable)
+{
+    int32_t cores = 0;
+    for (long cpu = 0; cpu < CPU_SET_MAX; cpu++) {
+        if (!bit_is(usable, cpu))
+            continue;
+        char path[128], text[256];
+        struct cpu_list threads;
+        snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%ld/topology/thread_siblings_list",
+                 cpu);
+        bool first = true;
+        if (line_read(root, path, text, sizeof text) && list_read(text, &threads))
+            for (long other = 0; other < cpu && first; other++)
+                first = !(bit_is(&threads, other) && bit_is(usable, other));
+        cores += first;
+    }
+    return cores;
+}
+
+/* The usable CPUs of memory node number `wanted` among those that have any (counted from 0); returns how many there
+ * are. */
+static int32_t numa_read(const char *root, const struct cpu_list *usable, int32_t wanted,
+                         struct cpu_list *out)
+{
+    char text[1024];
+    struct cpu_list online;
+    int32_t count = 0;
+    if (!line_read(root, "/sys/devices/system/node/online", text, sizeof text) ||
+        !list_read(text, &online))
+        return 0;
+    for (long node = 0; node < CPU_SET_MAX; node++) {
+        char path[96];
+        struct cpu_list cpus;
+        if (!bit_is(&online, node))
+            continue;
+        snprintf(path, sizeof path, "/sys/devices/system/node/node%ld/cpulist", node);
+        if (!line_read(root, path, text, sizeof text) || !list_read(text, &cpus))
+            continue;
+        for (size_t i = 0; i < CPU_SET_MAX / 64; i++)
+            cpus.bits[i] &= usable->bits[i];
+        if (bits_count(&cpus) == 0)
+            continue; /* memory without CPUs, or none of ours */
+        if (count++ == wanted)
+            *out = cpus;
+    }
     return count;
+}
+
+int cpu_pool_slot_cpus(const char *root, int32_t slot, struct cpu_list *out)
+{
+    struct cpu_list usable, cpus;
+    affinity_read(root, &usable);
+    int32_t count = numa_read(root, &usable, -1, &cpus);
+    if (slot < 0 || count < 2)
+        return SL_ENOENT;
+    numa_read(root, &usable, slot % count, out);
+    return SL_OK;
+}
+
+void cpu_pool_pin(int32_t slot)
+{
+    struct cpu_list cpus;
+    if (cpu_pool_slot_cpus("", slot, &cpus) != SL_OK)
+        return;
+    cpu_set_t *set = CPU_ALLOC(CPU_SET_MAX);
+    if (!set)
+        return;
+    size_t bytes = CPU_ALLOC_SIZE(CPU_SET_MAX);
+    CPU_ZERO_S(bytes, set);
+    for (int cpu = 0; cpu < CPU_SET_MAX; cpu++)
+        if (bit_is(&cpus, cpu))
+            CPU_SET_S(cpu, bytes, set);
+    if (sched_setaffinity(0, bytes, set) < 0)
+        sl_debug(NULL, "this worker runs on all memory nodes: %s", strerror(errno));
+    CPU_FREE(set);
 }
 
 /* cpu.max is "quota period" or "max period", in microseconds; 0 means no limit. */
@@ -115,7 +217,7 @@ static int32_t quota_count(const char *line)
     long long cpus = quota / period;
     if (cpus < 1)
         return 1;
-    return cpus > CPUS_MAX ? CPUS_MAX : (int32_t)cpus;
+    return cpus > CPU_SET_MAX ? CPU_SET_MAX : (int32_t)cpus;
 }
 
 static int64_t limit_bytes(const char *line)
@@ -165,7 +267,13 @@ static void cgroup_read(const char *root, int32_t *cpus, int64_t *memory)
 int cpu_pool_read(const char *root, struct cpu_pool *out)
 {
     struct cpu_pool pool = {0};
-    pool.cpus_affinity = affinity_count(root);
+    struct cpu_list usable, ignored;
+    affinity_read(root, &usable);
+    pool.cpus_affinity = bits_count(&usable);
+    pool.cores = cores_count(root, &usable);
+    pool.numa_nodes = numa_read(root, &usable, -1, &ignored);
+    if (pool.numa_nodes < 1)
+        pool.numa_nodes = 1;
     cgroup_read(root, &pool.cpus_cgroup, &pool.memory_bytes);
     pool.cpus = pool.cpus_affinity;
     if (pool.cpus_cgroup > 0 && (pool.cpus == 0 || pool.cpus_cgroup < pool.cpus))
@@ -184,6 +292,18 @@ int cpu_pool_read(const char *root, struct cpu_pool *out)
         snprintf(pool.model, sizeof pool.model, "CPU");
     *out = pool;
     return SL_OK;
+}
+
+/* "EPYC 9354, 64 CPUs of 32 cores, 2 NUMA nodes": what is as on any small machine is not said. */
+static void name_make(const struct cpu_pool *pool, char *name, size_t name_bytes)
+{
+    char cores[24] = "", nodes[32] = "";
+    if (pool->cores < pool->cpus_affinity)
+        snprintf(cores, sizeof cores, " of %d cores", pool->cores);
+    if (pool->numa_nodes > 1)
+        snprintf(nodes, sizeof nodes, ", %d NUMA nodes", pool->numa_nodes);
+    snprintf(name, name_bytes, "%.*s, %d CPU%s%s%s", (int)name_bytes - 52, pool->model, pool->cpus,
+             pool->cpus == 1 ? "" : "s", cores, nodes);
 }
 
 static int cpu_device_probe(struct hal_device *out, int32_t max, int32_t *count,
@@ -205,8 +325,7 @@ static int cpu_device_probe(struct hal_device *out, int32_t max, int32_t *count,
         .cpus = pool.cpus,
         .sessions = {.scope = SCOPE_NONE},
     };
-    snprintf(out->name, sizeof out->name, "%.*s, %d CPU%s", DEVICE_NAME_BYTES - 16, pool.model,
-             pool.cpus, pool.cpus == 1 ? "" : "s");
+    name_make(&pool, out->name, sizeof out->name);
     struct utsname system;
     if (uname(&system) == 0)
         snprintf(out->driver, sizeof out->driver, "%.30s %.60s", system.sysname, system.release);

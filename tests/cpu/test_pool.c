@@ -126,6 +126,48 @@ static void test_garbage_is_taken_as_no_limit(void **state)
     assert_int_equal(cpu_pool_read(root, &pool), SL_EIO);
 }
 
+static void machine_of_two_nodes(void)
+{
+    put("/proc/self/status", "Cpus_allowed_list:\t0-3,8-11\n");
+    put("/proc/meminfo", "MemTotal: 16384000 kB\n");
+    put("/sys/devices/system/node/online", "0-2\n");
+    put("/sys/devices/system/node/node0/cpulist", "0-1,8-9\n");
+    put("/sys/devices/system/node/node1/cpulist", "2-3,10-15\n");
+    put("/sys/devices/system/node/node2/cpulist", "\n"); /* memory alone */
+    for (int cpu = 0; cpu < 12; cpu++) {
+        char path[96], text[16];
+        snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list",
+                 cpu);
+        snprintf(text, sizeof text, "%d,%d\n", cpu % 8, cpu % 8 + 8);
+        put(path, text);
+    }
+}
+
+static void test_hardware_threads_and_memory_nodes_are_told_apart(void **state)
+{
+    (void)state;
+    struct cpu_pool pool;
+    machine_of_two_nodes();
+    assert_int_equal(cpu_pool_read(root, &pool), SL_OK);
+    assert_int_equal(pool.cpus, 8);
+    assert_int_equal(pool.cores, 4);
+    assert_int_equal(pool.numa_nodes, 2);
+}
+
+static void test_slots_take_memory_nodes_in_turn(void **state)
+{
+    (void)state;
+    struct cpu_list cpus;
+    machine_of_two_nodes();
+    assert_int_equal(cpu_pool_slot_cpus(root, 0, &cpus), SL_OK);
+    assert_int_equal(cpus.bits[0], 0x303);
+    assert_int_equal(cpu_pool_slot_cpus(root, 3, &cpus), SL_OK);
+    assert_int_equal(cpus.bits[0], 0xc0c); /* not 12-15, which are others' */
+    assert_int_equal(cpu_pool_slot_cpus(root, -1, &cpus), SL_ENOENT);
+    put("/proc/self/status", "Cpus_allowed_list:\t0-1\n");
+    assert_int_equal(cpu_pool_slot_cpus(root, 0, &cpus), SL_ENOENT); /* all of it is in one */
+}
+
 static void test_this_machine_is_one_device(void **state)
 {
     (void)state;
@@ -153,6 +195,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_quota_above_the_affinity_changes_nothing,
                                         machine_make, machine_remove),
         cmocka_unit_test_setup_teardown(test_garbage_is_taken_as_no_limit, machine_make,
+                                        machine_remove),
+        cmocka_unit_test_setup_teardown(test_hardware_threads_and_memory_nodes_are_told_apart,
+                                        machine_make, machine_remove),
+        cmocka_unit_test_setup_teardown(test_slots_take_memory_nodes_in_turn, machine_make,
                                         machine_remove),
         cmocka_unit_test(test_this_machine_is_one_device),
     };
