@@ -208,6 +208,24 @@ int lavc_frame_surface(struct lavc *l, const struct hal_frame *in, struct sl_fai
     return SL_OK;
 }
 
+int lavc_frame_quality(struct lavc *l, double qp, struct sl_failure *why)
+{
+    AVFrameSideData *side = av_frame_new_side_data(l->frame, AV_FRAME_DATA_REGIONS_OF_INTEREST,
+                                                   sizeof(AVRegionOfInterest));
+    if (!side) {
+        av_frame_unref(l->frame);
+        return sl_fail(why, SL_ENOMEM, "no memory for a frame");
+    }
+    double range = l->codec->pix_fmt == AV_PIX_FMT_YUV420P10LE ? 63 : 51;
+    *(AVRegionOfInterest *)side->data = (AVRegionOfInterest){
+        .self_size = sizeof(AVRegionOfInterest),
+        .bottom = l->codec->height,
+        .right = l->codec->width,
+        .qoffset = av_d2q(qp / range, 100000),
+    };
+    return SL_OK;
+}
+
 /* ---- packets ---- */
 
 /* Takes what is finished, so that libavcodec never has to hold a picture back. */

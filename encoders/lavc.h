@@ -59,6 +59,10 @@ int lavc_frame_borrow(struct lavc *lavc, const struct hal_frame *in, struct sl_f
 int lavc_frame_copy(struct lavc *lavc, const struct hal_frame *in, struct sl_failure *why);
 int lavc_frame_surface(struct lavc *lavc, const struct hal_frame *in, struct sl_failure *why);
 
+/* Asks for other quantisers over the whole of lavc->frame, by a region of interest: qp steps of 6 to the double. Unrefs
+ * the frame on failure. */
+int lavc_frame_quality(struct lavc *lavc, double qp, struct sl_failure *why);
+
 /* Sends lavc->frame, clears it, and takes all packets that are finished. */
 int lavc_send(struct lavc *lavc, struct sl_failure *why);
 

@@ -272,25 +272,24 @@ static uint8_t *put_length(uint8_t *at, const struct nal *nal)
 }
 
 int nal_packet_fix(struct lavc *lavc, AVPacket *packet, enum codec codec, enum nal_form form,
-                   const struct nal *first, struct sl_failure *why)
+                   struct sl_failure *why)
 {
-    size_t length = first ? 4 + first->bytes : 0;
-    size_t bytes = (size_t)packet->size, pictures = 0;
+    size_t bytes = (size_t)packet->size, length = 0, units = 0;
     struct nal nal;
     for (size_t at = 0; nal_next(packet->data, bytes, form, &at, &nal);)
         if (!is_left_out(&nal, codec)) {
             length += 4 + nal.bytes;
-            pictures++;
+            units++;
         }
-    if (pictures == 0 || length > INT32_MAX - AV_INPUT_BUFFER_PADDING_SIZE)
+    if (units == 0 || length > INT32_MAX - AV_INPUT_BUFFER_PADDING_SIZE)
         return sl_fail(why, SL_EENCODE, "%s gave a packet of %zu bytes without a picture",
                        lavc->library, bytes);
-    if (!first && form == NAL_LENGTHS && length == bytes)
+    if (form == NAL_LENGTHS && length == bytes)
         return SL_OK;
     AVBufferRef *buffer = av_buffer_alloc(length + AV_INPUT_BUFFER_PADDING_SIZE);
     if (!buffer)
         return sl_fail(why, SL_ENOMEM, "no memory for a packet of %zu bytes", length);
-    uint8_t *out = first ? put_length(buffer->data, first) : buffer->data;
+    uint8_t *out = buffer->data;
     for (size_t at = 0; nal_next(packet->data, bytes, form, &at, &nal);)
         if (!is_left_out(&nal, codec))
             out = put_length(out, &nal);

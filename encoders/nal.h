@@ -30,9 +30,8 @@ enum nal_form nal_form_of(const uint8_t *sets, size_t bytes);
 int nal_extradata_make(struct lavc *lavc, enum codec codec, const uint8_t *sets, size_t bytes,
                        enum nal_form form, struct sl_failure *why);
 
-/* Gives a packet lengths and leaves out parameter sets, access unit delimiters and filler; first, if not NULL, is put
- * before everything else, as it is. */
+/* Gives a packet lengths and leaves out parameter sets, access unit delimiters and filler. */
 int nal_packet_fix(struct lavc *lavc, AVPacket *packet, enum codec codec, enum nal_form form,
-                   const struct nal *first, struct sl_failure *why);
+                   struct sl_failure *why);
 
 #endif

@@ -280,7 +280,7 @@ static int error_classify(const struct lavc *lavc, int av)
 static int packet_fix(struct lavc *lavc, AVPacket *packet, struct sl_failure *why)
 {
     const struct nvenc *n = (const struct nvenc *)(const void *)lavc;
-    return nal_packet_fix(lavc, packet, n->codec, NAL_START_CODES, NULL, why);
+    return nal_packet_fix(lavc, packet, n->codec, NAL_START_CODES, why);
 }
 
 /* The row has what hal checks; B references and AQ are asked for again, with the session's own limits. */

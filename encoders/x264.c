@@ -136,32 +136,14 @@ static int x264_open(void *state, const struct hal_device *device,
     return nal_extradata_make(&x->lavc, CODEC_H264, sets, bytes, NAL_LENGTHS, why);
 }
 
-static int first_i_mark(struct lavc *l, struct sl_failure *why)
-{
-    AVFrameSideData *side = av_frame_new_side_data(l->frame, AV_FRAME_DATA_REGIONS_OF_INTEREST,
-                                                   sizeof(AVRegionOfInterest));
-    if (!side)
-        return sl_fail(why, SL_ENOMEM, "no memory for a frame");
-    double range = l->codec->pix_fmt == AV_PIX_FMT_YUV420P10LE ? 63 : 51;
-    *(AVRegionOfInterest *)side->data = (AVRegionOfInterest){
-        .self_size = sizeof(AVRegionOfInterest),
-        .bottom = l->codec->height,
-        .right = l->codec->width,
-        .qoffset = av_d2q(FIRST_I_QP / range, 100000),
-    };
-    return SL_OK;
-}
-
 static int x264_submit(void *state, const struct hal_frame *in, struct sl_failure *why)
 {
     struct x264 *x = state;
     int rc = lavc_frame_borrow(&x->lavc, in, why);
     if (rc == SL_OK && x->first_i)
-        rc = first_i_mark(&x->lavc, why);
-    if (rc < 0) {
-        av_frame_unref(x->lavc.frame);
+        rc = lavc_frame_quality(&x->lavc, FIRST_I_QP, why);
+    if (rc < 0)
         return rc;
-    }
     x->first_i = false;
     return lavc_send(&x->lavc, why);
 }

@@ -36,6 +36,14 @@ bool conformance_find(struct conformance *c)
     return true;
 }
 
+static struct hal_encode_params params_of(const struct conformance *c, const struct clip *clip)
+{
+    struct hal_encode_params params = clip_params(clip, c->codec, TIMESCALE);
+    if (c->preset)
+        snprintf(params.preset, sizeof params.preset, "%s", c->preset);
+    return params;
+}
+
 static void encode_ok(struct conformance *c, const struct hal_encode_params *params,
                       const struct clip *clip, struct clip_encode *out)
 {
@@ -89,7 +97,7 @@ void test_every_frame_comes_back_once_with_its_time(void **state)
     static const int32_t lengths[] = {2, 3, 5, 49, 121};
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
         clip_init(&clip, CLIP_SMOOTH, WIDTH, HEIGHT, lengths[i], FRAME_TICKS);
-        struct hal_encode_params params = clip_params(&clip, c->codec, TIMESCALE);
+        struct hal_encode_params params = params_of(c, &clip);
         encode_ok(c, &params, &clip, &encode);
         packets_check(c, &clip, &encode);
         clip_encode_free(&encode);
@@ -115,7 +123,7 @@ void test_variable_frame_rate_keeps_every_pts(void **state)
     clip_init(&clip, CLIP_SMOOTH, WIDTH, HEIGHT, 130, FRAME_TICKS);
     clip_vary(&clip);
     clip.idr[40] = clip.idr[41] = true;
-    struct hal_encode_params params = clip_params(&clip, c->codec, TIMESCALE);
+    struct hal_encode_params params = params_of(c, &clip);
     encode_ok(c, &params, &clip, &encode);
     packets_check(c, &clip, &encode);
     clip_encode_free(&encode);
@@ -139,7 +147,7 @@ void test_key_frames_are_where_forced_and_nowhere_else(void **state)
     static const int32_t forced[] = {7, 8, 48, 50, 95, 299};
     for (size_t i = 0; i < sizeof forced / sizeof *forced; i++)
         clip.idr[forced[i]] = true;
-    struct hal_encode_params params = clip_params(&clip, c->codec, TIMESCALE);
+    struct hal_encode_params params = params_of(c, &clip);
     params.gop_frames = 24;
     encode_ok(c, &params, &clip, &encode);
     packets_check(c, &clip, &encode);
@@ -159,7 +167,7 @@ void test_each_gop_decodes_alone(void **state)
     struct clip_encode encode;
     clip_init(&clip, CLIP_CUTS, WIDTH, HEIGHT, 120, FRAME_TICKS);
     clip.idr[31] = clip.idr[62] = clip.idr[63] = clip.idr[90] = true;
-    struct hal_encode_params params = clip_params(&clip, c->codec, TIMESCALE);
+    struct hal_encode_params params = params_of(c, &clip);
     encode_ok(c, &params, &clip, &encode);
     int64_t newest = INT64_MIN, idr_pts = INT64_MIN;
     for (int32_t i = 0; i < encode.count; i++) {
@@ -208,7 +216,7 @@ void test_decode_times_rise_and_never_pass_presentation(void **state)
         clip_init(&clip, CLIP_SMOOTH, WIDTH, HEIGHT, 100, FRAME_TICKS);
         if (vary)
             clip_vary(&clip);
-        struct hal_encode_params params = clip_params(&clip, c->codec, TIMESCALE);
+        struct hal_encode_params params = params_of(c, &clip);
         encode_ok(c, &params, &clip, &encode);
         for (int32_t i = 0; i < encode.count; i++) {
             assert_true(encode.packets[i].dts <= encode.packets[i].pts);
@@ -226,9 +234,11 @@ void test_reorder_depth_is_four_frames_at_most(void **state)
     struct conformance *c = *state;
     struct clip clip;
     struct clip_encode encode;
-    for (int32_t bframes = -1; bframes <= 3; bframes++) {
+    const struct hal_row *row =
+        hal_device_row(&c->device, c->codec, c->encoder, WIDTH, HEIGHT, NULL);
+    for (int32_t bframes = -1; bframes <= 3 && bframes <= row->bframes_max; bframes++) {
         clip_init(&clip, CLIP_SMOOTH, WIDTH, HEIGHT, 100, FRAME_TICKS);
-        struct hal_encode_params params = clip_params(&clip, c->codec, TIMESCALE);
+        struct hal_encode_params params = params_of(c, &clip);
         params.bframes = bframes;
         encode_ok(c, &params, &clip, &encode);
         for (int32_t i = 0; i < encode.count; i++)
@@ -245,7 +255,7 @@ void test_parameter_sets_are_equal_in_two_sessions(void **state)
     clip_init(&one, CLIP_SMOOTH, WIDTH, HEIGHT, 30, FRAME_TICKS);
     clip_init(&two, CLIP_NOISE, WIDTH, HEIGHT, 7, FRAME_TICKS);
     clip_vary(&two);
-    struct hal_encode_params params = clip_params(&one, c->codec, TIMESCALE);
+    struct hal_encode_params params = params_of(c, &one);
     params.maxrate_kbps = 800;
     params.bufsize_kbit = 1600;
     encode_ok(c, &params, &one, &first);
@@ -253,8 +263,10 @@ void test_parameter_sets_are_equal_in_two_sessions(void **state)
     assert_true(first.extradata_bytes > 0);
     assert_int_equal(first.extradata_bytes, second.extradata_bytes);
     assert_memory_equal(first.extradata, second.extradata, first.extradata_bytes);
-    if (!c->labels && c->codec == CODEC_H264)
-        assert_int_equal(first.extradata[0], 1); /* avcC */
+    static const uint8_t starts[CODEC_COUNT] = {
+        [CODEC_H264] = 1, [CODEC_H265] = 1, [CODEC_AV1] = 0x81, [CODEC_VP9] = 1};
+    if (!c->labels)
+        assert_int_equal(first.extradata[0], starts[c->codec]); /* avcC, hvcC, av1C, vpcC */
     clip_encode_free(&first);
     clip_encode_free(&second);
 }
@@ -266,7 +278,7 @@ void test_a_single_frame_makes_a_single_packet(void **state)
     struct clip_encode encode;
     clip_init(&clip, CLIP_SMOOTH, WIDTH, HEIGHT, 1, FRAME_TICKS);
     clip.pts[0] = 5 * FRAME_TICKS;
-    struct hal_encode_params params = clip_params(&clip, c->codec, TIMESCALE);
+    struct hal_encode_params params = params_of(c, &clip);
     encode_ok(c, &params, &clip, &encode);
     packets_check(c, &clip, &encode);
     assert_true(encode.packets[0].idr);
@@ -279,7 +291,7 @@ void test_flush_without_frames_gives_nothing(void **state)
     struct clip clip;
     struct clip_encode encode;
     clip_init(&clip, CLIP_SMOOTH, WIDTH, HEIGHT, 0, FRAME_TICKS);
-    struct hal_encode_params params = clip_params(&clip, c->codec, TIMESCALE);
+    struct hal_encode_params params = params_of(c, &clip);
     encode_ok(c, &params, &clip, &encode);
     assert_int_equal(encode.count, 0);
     clip_encode_free(&encode);
@@ -287,7 +299,7 @@ void test_flush_without_frames_gives_nothing(void **state)
 
 static struct hal_session *session_open(struct conformance *c, const struct clip *clip)
 {
-    struct hal_encode_params params = clip_params(clip, c->codec, TIMESCALE);
+    struct hal_encode_params params = params_of(c, clip);
     struct hal_session *session = NULL;
     struct sl_failure why = {0};
     int rc = hal_encode_open(c->backends, &c->device, c->encoder, &params, &session, &why);
@@ -336,7 +348,7 @@ void test_a_session_that_was_reset_makes_the_bytes_of_a_fresh_one(void **state)
     struct clip clip, before;
     clip_init(&clip, CLIP_CUTS, WIDTH, HEIGHT, 30, FRAME_TICKS);
     clip_init(&before, CLIP_NOISE, WIDTH, HEIGHT, 21, FRAME_TICKS);
-    struct hal_encode_params params = clip_params(&clip, c->codec, TIMESCALE);
+    struct hal_encode_params params = params_of(c, &clip);
     struct clip_encode fresh, other, again;
     struct sl_failure why = {0};
     encode_ok(c, &params, &clip, &fresh);
@@ -372,7 +384,7 @@ void test_a_failed_open_gives_the_session_back(void **state)
     struct conformance *c = *state;
     struct clip clip;
     clip_init(&clip, CLIP_SMOOTH, WIDTH, HEIGHT, 3, FRAME_TICKS);
-    struct hal_encode_params params = clip_params(&clip, c->codec, TIMESCALE);
+    struct hal_encode_params params = params_of(c, &clip);
     struct hal_session *session = NULL;
     struct sl_failure why = {0};
     if (c->labels) {
@@ -391,7 +403,7 @@ void test_a_failed_open_gives_the_session_back(void **state)
         hal_sim_set(&script);
     } else {
         assert_non_null(strstr(why.message, "no-such-preset"));
-        params.preset[0] = '\0';
+        params = params_of(c, &clip);
     }
     struct clip_encode encode;
     encode_ok(c, &params, &clip, &encode);
@@ -415,7 +427,7 @@ void test_impossible_parameters_are_refused(void **state)
     struct conformance *c = *state;
     struct clip clip;
     clip_init(&clip, CLIP_SMOOTH, WIDTH, HEIGHT, 1, FRAME_TICKS);
-    const struct hal_encode_params good = clip_params(&clip, c->codec, TIMESCALE);
+    const struct hal_encode_params good = params_of(c, &clip);
     struct hal_encode_params p;
     p = good, p.width = 191;
     refused(c, p, "191x112");
@@ -487,7 +499,7 @@ void test_maxrate_holds_over_noise(void **state)
     struct clip_encode encode;
     clip_init(&clip, CLIP_NOISE, WIDTH, HEIGHT, 150, FRAME_TICKS);
     clip.idr[48] = clip.idr[96] = true;
-    struct hal_encode_params params = clip_params(&clip, c->codec, TIMESCALE);
+    struct hal_encode_params params = params_of(c, &clip);
     params.maxrate_kbps = 600;
     params.bufsize_kbit = 1200;
     encode_ok(c, &params, &clip, &encode);
@@ -526,7 +538,7 @@ struct parallel {
 static void *parallel_run(void *arg)
 {
     struct parallel *p = arg;
-    struct hal_encode_params params = clip_params(&p->clip, p->c->codec, TIMESCALE);
+    struct hal_encode_params params = params_of(p->c, &p->clip);
     struct sl_failure why = {0};
     p->rc = clip_encode(p->c->backends, &p->c->device, p->c->encoder, &params, &p->clip, &p->encode,
                         &why);
@@ -556,7 +568,7 @@ void test_two_sessions_run_in_parallel(void **state)
 static void pictures_check(struct conformance *c, struct clip *clip)
 {
     struct clip_encode encode;
-    struct hal_encode_params params = clip_params(clip, c->codec, TIMESCALE);
+    struct hal_encode_params params = params_of(c, clip);
     encode_ok(c, &params, clip, &encode);
     packets_check(c, clip, &encode);
     struct clip_decoded decoded;
@@ -619,7 +631,7 @@ void test_a_hundred_sessions_leave_no_memory_behind(void **state)
     struct clip clip;
     struct clip_encode encode;
     clip_init(&clip, CLIP_SMOOTH, WIDTH, HEIGHT, 3, FRAME_TICKS);
-    struct hal_encode_params params = clip_params(&clip, c->codec, TIMESCALE);
+    struct hal_encode_params params = params_of(c, &clip);
     long before_kib = 0;
     for (int i = 0; i < 110; i++) {
         if (i == 10)

@@ -12,7 +12,8 @@ struct conformance {
     struct hal_device device;
     const char *encoder;
     enum codec codec;
-    bool labels; /* packets are hal_sim's labels: nothing to decode, rates mean nothing */
+    const char *preset; /* NULL: the encoder's own choice */
+    bool labels;        /* packets are hal_sim's labels: nothing to decode, rates mean nothing */
 };
 
 /* Fills device with the first one that has the encoder; false when there is none. */

@@ -107,29 +107,28 @@ static void test_packets_get_lengths_and_lose_their_parameter_sets(void **state)
     (void)state;
     struct lavc lavc = {.library = "test"};
     struct sl_failure why = {0};
-    static const uint8_t in[] = {0, 0,    0, 1,    0x46, 1, 0x10, /* delimiter */
-                                 0, 0,    0, 1,    VPS,  0, 0,    1, SPS, 0, 0, 1, PPS,  0, 0,
-                                 1, 0x28, 1, 0xaf, 0,    0, 3,    1, 0,   0, 0, 1, 0x28, 1, 0x20};
-    static const uint8_t sei[] = {0x4e, 1, 0x89};
+    static const uint8_t in[] = {0,    0, 0,    1,    0x46, 1,   0x10, /* delimiter */ 0,
+                                 0,    1, 0x4e, 1,    0x89, /* SEI */
+                                 0,    0, 0,    1,    VPS,  0,   0,    1,
+                                 SPS,  0, 0,    1,    PPS,  0,   0,    1,
+                                 0x28, 1, 0xaf, 0,    0,    3,   1,    0,
+                                 0,    0, 1,    0x28, 1,    0x20};
     static const uint8_t want[] = {0,    0, 0, 3, 0x4e, 1, 0x89, 0, 0, 0,    7, 0x28, 1,
                                    0xaf, 0, 0, 3, 1,    0, 0,    0, 3, 0x28, 1, 0x20};
-    const struct nal first = {sei, sizeof sei};
     AVPacket *packet = packet_of(in, sizeof in);
-    assert_int_equal(nal_packet_fix(&lavc, packet, CODEC_H265, NAL_START_CODES, &first, &why),
-                     SL_OK);
+    assert_int_equal(nal_packet_fix(&lavc, packet, CODEC_H265, NAL_START_CODES, &why), SL_OK);
     assert_int_equal(packet->size, sizeof want);
     assert_memory_equal(packet->data, want, sizeof want);
     assert_int_equal(packet->pts, 7);
     /* With lengths and nothing to leave out it stays what it is. */
     const uint8_t *same = packet->data;
-    assert_int_equal(nal_packet_fix(&lavc, packet, CODEC_H265, NAL_LENGTHS, NULL, &why), SL_OK);
+    assert_int_equal(nal_packet_fix(&lavc, packet, CODEC_H265, NAL_LENGTHS, &why), SL_OK);
     assert_ptr_equal(packet->data, same);
     av_packet_free(&packet);
 
     static const uint8_t sets_only[] = {0, 0, 1, 0x67, 1, 2, 3, 0, 0, 1, 0x68, 1};
     packet = packet_of(sets_only, sizeof sets_only);
-    assert_int_equal(nal_packet_fix(&lavc, packet, CODEC_H264, NAL_START_CODES, NULL, &why),
-                     SL_EENCODE);
+    assert_int_equal(nal_packet_fix(&lavc, packet, CODEC_H264, NAL_START_CODES, &why), SL_EENCODE);
     av_packet_free(&packet);
 }
 
