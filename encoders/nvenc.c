@@ -319,17 +319,8 @@ static int nvenc_submit(void *state, const struct hal_frame *in, struct sl_failu
     return rc < 0 ? rc : lavc_send(&n->lavc, why);
 }
 
-static int nvenc_reset(void *state, struct sl_failure *why)
-{
-    struct nvenc *n = state;
-    if (!(n->lavc.codec->codec->capabilities & AV_CODEC_CAP_ENCODER_FLUSH))
-        return sl_fail(why, SL_EUNSUPPORTED, "this libavcodec cannot start %s anew",
-                       n->lavc.library);
-    avcodec_flush_buffers(n->lavc.codec);
-    n->lavc.flushed = false;
-    return SL_OK;
-}
-
+/* No reset: a flush leaves the engine's rate control as the pictures before have made it, and a chunk's bytes would
+ * depend on the one before. The context, which is what takes long to open, stays. */
 const struct hal_encode_ops nvenc_encode_ops = {
     .name = "nvenc",
     .kind = DEVICE_NVENC,
@@ -340,6 +331,5 @@ const struct hal_encode_ops nvenc_encode_ops = {
     .submit = nvenc_submit,
     .receive = lavc_receive,
     .flush = lavc_flush,
-    .reset = nvenc_reset,
     .close = lavc_close,
 };

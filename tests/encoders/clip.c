@@ -30,7 +30,7 @@ void clip_init(struct clip *clip, enum clip_picture picture, int32_t width, int3
 
 static int sample_bytes(const struct clip *clip)
 {
-    return clip->layout == HAL_I420_10 ? 2 : 1;
+    return clip->layout == HAL_I420_10 || clip->layout == HAL_P010 ? 2 : 1;
 }
 
 size_t clip_frame_bytes(const struct clip *clip)
@@ -71,19 +71,23 @@ void clip_paint(const struct clip *clip, int32_t number, uint8_t *buffer, struct
         .pts = clip->pts[number],
         .force_idr = clip->idr[number],
     };
-    for (int plane = 0; plane < 3; plane++) {
-        int w = plane ? clip->width / 2 : clip->width;
+    bool packed = clip->layout == HAL_NV12 || clip->layout == HAL_P010;
+    int shift =
+        clip->layout == HAL_P010 ? 8 : 2; /* ten bits lie at the top of sixteen, or at their end */
+    for (int plane = 0; plane < (packed ? 2 : 3); plane++) {
+        int w = plane && !packed ? clip->width / 2 : clip->width;
         int h = plane ? clip->height / 2 : clip->height;
         out->planes[plane] = at;
         out->stride_bytes[plane] = (size_t)w * wide;
         for (int y = 0; y < h; y++)
             for (int x = 0; x < w; x++) {
-                unsigned value = sample(clip, picture, plane, x, y);
+                unsigned value = plane && packed ? sample(clip, picture, 1 + x % 2, x / 2, y)
+                                                 : sample(clip, picture, plane, x, y);
                 if (wide == 1) {
                     *at++ = (uint8_t)value;
                 } else {
-                    *at++ = (uint8_t)(value << 2);
-                    *at++ = (uint8_t)(value >> 6);
+                    *at++ = (uint8_t)(value << shift);
+                    *at++ = (uint8_t)(value >> (8 - shift));
                 }
             }
     }

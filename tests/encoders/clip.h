@@ -43,7 +43,7 @@ struct clip_encode {
 
 void clip_init(struct clip *clip, enum clip_picture picture, int32_t width, int32_t height,
                int32_t frames, int32_t frame_ticks);
-/* The picture of a frame in planes of its own: 8-bit or 10-bit I420. */
+/* The picture of a frame in planes of its own, in any layout. */
 void clip_paint(const struct clip *clip, int32_t number, uint8_t *buffer, struct hal_frame *out);
 size_t clip_frame_bytes(const struct clip *clip);
 
