@@ -170,7 +170,7 @@ static int picture(struct rung *rung, const AVFrame *frame, const AVFrame **out,
     if (!rung->scale || !cpu_scale_fits(rung->scale, frame)) {
         const struct ladder *ladder = rung->ladder;
         struct cpu_scale_target target = {
-            .layout = HAL_I420,
+            .layout = rung->layout,
             .width = rung->plan->width,
             .height = rung->plan->height,
             .color_primaries = ladder->job->picture.primaries,
@@ -188,7 +188,7 @@ static int picture(struct rung *rung, const AVFrame *frame, const AVFrame **out,
         return SL_OK;
     }
     if (!rung->scaled)
-        rung->scaled = media_frame_make(HAL_I420, rung->plan->width, rung->plan->height);
+        rung->scaled = media_frame_make(rung->layout, rung->plan->width, rung->plan->height);
     if (!rung->scaled)
         return sl_fail(why, SL_ENOMEM, "no memory for a picture of %dx%d", rung->plan->width,
                        rung->plan->height);
@@ -205,7 +205,7 @@ static int frame_encode(struct rung *rung, const struct ring_slot *slot, struct 
     if (code != SL_OK)
         return code;
     struct hal_frame view;
-    media_frame_view(from, HAL_I420, &view);
+    media_frame_view(from, rung->layout, &view);
     view.pts = slot->ticks;
     view.force_idr = slot->force_idr;
     code = hal_encode_submit(rung->session, &view, why);
@@ -257,6 +257,26 @@ void *rung_run(void *arg)
 
 /* ---- opening ---- */
 
+/* Chroma in pairs where the encoder reads it so: devices do, and would convert planes again for every picture. */
+static int layout_choose(struct rung *rung, const struct hal_device *device, struct sl_failure *why)
+{
+    const struct plan_rung *plan = rung->plan;
+    bool deep = rung->ladder->job->picture.bit_depth > 8;
+    const enum hal_layout choices[] = {deep ? HAL_P010 : HAL_NV12, deep ? HAL_I420_10 : HAL_I420};
+    struct sl_failure none = {0};
+    const struct hal_row *row =
+        hal_device_row(device, plan->codec, plan->encoder, plan->width, plan->height, &none);
+    if (!row)
+        return sl_fail(why, none.code, "%s", none.message);
+    for (size_t i = 0; i < sizeof choices / sizeof *choices; i++)
+        if (row->layouts & 1u << choices[i]) {
+            rung->layout = choices[i];
+            return SL_OK;
+        }
+    return sl_fail(why, SL_EINVAL, "%s on %s has no %d-bit %s", plan->encoder, device->device_id,
+                   deep ? 10 : 8, codec_word(plan->codec));
+}
+
 static int session_open(struct rung *rung, struct hal_device *device, struct sl_failure *why)
 {
     const struct ladder *ladder = rung->ladder;
@@ -264,7 +284,7 @@ static int session_open(struct rung *rung, struct hal_device *device, struct sl_
     const struct plan_rung *plan = rung->plan;
     struct hal_encode_params params = {
         .codec = plan->codec,
-        .layout = HAL_I420,
+        .layout = rung->layout,
         .width = plan->width,
         .height = plan->height,
         .time_base = {1, job->timescale},
@@ -280,6 +300,7 @@ static int session_open(struct rung *rung, struct hal_device *device, struct sl_
         .color_primaries = ladder->job->picture.primaries,
         .color_transfer = ladder->job->picture.transfer,
         .color_matrix = ladder->job->picture.matrix,
+        .hdr = ladder->job->picture.hdr,
     };
     snprintf(params.preset, sizeof params.preset, "%s", plan->preset);
     snprintf(params.profile, sizeof params.profile, "%s", plan->profile);
@@ -341,7 +362,9 @@ int rung_open(struct rung *rung, struct ladder *ladder, int index, struct hal_de
         return sl_fail(why, SL_ENOMEM, "no memory for a report");
     memcpy(rendition->name, plan->name, sizeof rendition->name);
     memcpy(rendition->encoder, plan->encoder, sizeof rendition->encoder);
-    int code = session_open(rung, device, why);
+    int code = layout_choose(rung, device, why);
+    if (code == SL_OK)
+        code = session_open(rung, device, why);
     return code == SL_OK ? init_make(rung, why) : code;
 }
 

@@ -48,6 +48,7 @@ struct rung {
     int index;
     pthread_t thread;
     bool started;
+    enum hal_layout layout; /* as the encoder reads pictures */
     struct hal_session *session;
     struct cmaf_writer *cmaf;
     struct cpu_scale *scale;
