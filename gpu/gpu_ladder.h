@@ -36,14 +36,12 @@ int gpu_ladder_open(AVBufferRef *context, const AVFrame *like,
                     const struct gpu_ladder_params *params, struct gpu_ladder **out,
                     struct sl_failure *why);
 
-/* Does it still fit this picture? A source may change in mid-stream. */
-bool gpu_ladder_fits(const struct gpu_ladder *ladder, const AVFrame *from);
-
 /* The AVHWFramesContext of a rung's surfaces (struct hal_encode_params, surfaces); lent. */
 AVBufferRef *gpu_ladder_surfaces(const struct gpu_ladder *ladder, int32_t rung);
 
-/* from: a surface of the context, or a picture in host memory, which is uploaded once. out[i]: an empty AVFrame for rung i,
- * which becomes a reference to its picture; the caller sets times. */
+/* from: a surface of the context, or a picture in host memory, which is uploaded once. A source may change its size, format or
+ * colour in mid-stream: tables are made anew then, surfaces stay. out[i]: an empty AVFrame for rung i, which becomes a
+ * reference to its picture, or NULL: rung i is left out; the caller sets times. */
 int gpu_ladder_run(struct gpu_ladder *ladder, const AVFrame *from, AVFrame *const *out,
                    struct sl_failure *why);
 
