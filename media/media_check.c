@@ -1,10 +1,12 @@
 #include "media/media_check.h"
 
 #include <libavcodec/avcodec.h>
+#include <libavutil/pixdesc.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "media/media_source.h"
+#include "media/media_video.h"
 
 struct parts {
     const uint8_t *part[2];
@@ -44,6 +46,59 @@ struct check {
     int64_t decoded;
 };
 
+static int judge_colours(const struct media_check_want *want, const AVFrame *frame,
+                         struct sl_failure *why)
+{
+    const AVPixFmtDescriptor *shape = av_pix_fmt_desc_get((enum AVPixelFormat)frame->format);
+    if (want->bit_depth == 0)
+        return SL_OK;
+    if (!shape || shape->comp[0].depth != want->bit_depth)
+        return sl_fail(why, SL_EMISMATCH, "a decoded picture is %s, which has not %d bits",
+                       shape ? shape->name : "of unknown kind", want->bit_depth);
+    int primaries = (int)frame->color_primaries, transfer = (int)frame->color_trc,
+        matrix = (int)frame->colorspace;
+    if (primaries != want->color_primaries || transfer != want->color_transfer ||
+        matrix != want->color_matrix || frame->color_range == AVCOL_RANGE_JPEG)
+        return sl_fail(why, SL_EMISMATCH,
+                       "a decoded picture has primaries %d, transfer %d, matrix %d%s, not %d, %d, "
+                       "%d (H.273)",
+                       primaries, transfer, matrix,
+                       frame->color_range == AVCOL_RANGE_JPEG ? " of full range" : "",
+                       want->color_primaries, want->color_transfer, want->color_matrix);
+    return SL_OK;
+}
+
+static bool hdr_equal(const struct media_hdr *a, const struct media_hdr *b)
+{
+    return a->mastering == b->mastering &&
+           memcmp(a->primaries, b->primaries, sizeof a->primaries) == 0 &&
+           memcmp(a->white, b->white, sizeof a->white) == 0 &&
+           a->luminance_max == b->luminance_max && a->luminance_min == b->luminance_min &&
+           a->light == b->light && a->light_max_nits == b->light_max_nits &&
+           a->light_average_nits == b->light_average_nits;
+}
+
+/* libavformat keeps what the sample entry says beside the stream. */
+static int judge_hdr(const struct media_check_want *want, const AVStream *stream,
+                     struct sl_failure *why)
+{
+    struct media_hdr found = {0};
+    if (!want->hdr)
+        return SL_OK;
+    media_video_hdr(stream, &found);
+    if (hdr_equal(&found, want->hdr))
+        return SL_OK;
+    return sl_fail(
+        why, SL_EMISMATCH,
+        "the sample entry says of mastering and light: %s up to %lld, %d and %d nits; it "
+        "should: %s up to %lld, %d and %d nits",
+        found.mastering ? "a display" : "no display", (long long)found.luminance_max / 10000,
+        found.light_max_nits, found.light_average_nits,
+        want->hdr->mastering ? "a display" : "no display",
+        (long long)want->hdr->luminance_max / 10000, want->hdr->light_max_nits,
+        want->hdr->light_average_nits);
+}
+
 static int take_frames(struct check *check, struct sl_failure *why)
 {
     for (;;) {
@@ -64,6 +119,8 @@ static int take_frames(struct check *check, struct sl_failure *why)
         else if (!want->audio && frame->pts <= check->last_shown)
             code = sl_fail(why, SL_EMISMATCH, "the frame at %lld came after the one at %lld",
                            (long long)frame->pts, (long long)check->last_shown);
+        else if (!want->audio)
+            code = judge_colours(want, frame, why);
         check->last_shown = frame->pts;
         check->decoded++;
         av_frame_unref(check->frame);
@@ -140,7 +197,9 @@ static int check_run(struct check *check, struct sl_failure *why)
     check->seen = calloc((size_t)want->frame_count, sizeof *check->seen);
     if (!check->packet || !check->frame || !check->seen)
         return sl_fail(why, SL_ENOMEM, "no memory to check a segment");
-    int code = media_decoder_open(check->stream, &check->decoder, why);
+    int code = judge_hdr(want, check->stream, why);
+    if (code == SL_OK)
+        code = media_decoder_open(check->stream, &check->decoder, why);
     int got;
     while (code == SL_OK && (got = media_source_read(check->source, check->packet, why)) != 0) {
         code = got < 0 ? got : take_packet(check, why);

@@ -1,6 +1,6 @@
 /* media/media_check.h: reads a finished segment back, as a player would.
  *
- * Init and segment are demuxed as one file; times, count and keyframe are held against what was promised, and as much
+ * Init and segment are demuxed as one file; times, count, keyframe, depth and colours are held against what was promised, and as much
  * of it as asked for is decoded.
  *
  * Units:   ticks of the rendition's time scale, from the plan's zero.
@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "model/media_types.h"
 
 enum media_check_decode { MEDIA_CHECK_FIRST_GOP, MEDIA_CHECK_WHOLE };
 
@@ -27,6 +28,9 @@ struct media_check_want {
     const int64_t *ticks; /* every frame's, ascending; NULL: not known */
     int32_t width;
     int32_t height;
+    int32_t bit_depth; /* 0: nothing is asked of depth and colours */
+    int32_t color_primaries, color_transfer, color_matrix; /* ITU-T H.273 */
+    const struct media_hdr *hdr; /* what the sample entry has to say; NULL: nothing is asked */
     enum media_check_decode decode;
 };
 

@@ -7,6 +7,7 @@
 #define SL_MEDIA_MEDIA_COLOR_H
 
 #include <libavutil/frame.h>
+#include <libavutil/mastering_display_metadata.h>
 
 #include "model/plan_types.h"
 
@@ -20,5 +21,12 @@ int32_t media_color_matrix(int number);
 void media_color_settle(AVFrame *frame, const struct plan_picture *how);
 
 bool media_color_is_hdr(const AVFrame *frame);
+/* Is what the plan makes of the source HDR still? */
+bool media_color_keeps_hdr(const struct plan_picture *how);
+
+/* Adds what mastering display and light levels say, where they make sense and out says nothing yet. Either may be NULL. */
+void media_color_hdr(const AVMasteringDisplayMetadata *mastering,
+                     const AVContentLightMetadata *light, struct media_hdr *out);
+void media_color_frame_hdr(const AVFrame *frame, struct media_hdr *out);
 
 #endif

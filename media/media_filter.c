@@ -143,12 +143,14 @@ static int chain_make(const struct media_filter *filter, const AVFrame *frame, s
             video->width - video->crop_left - video->crop_right,
             video->height - video->crop_top - video->crop_bottom, video->crop_left,
             video->crop_top);
-    if (media_color_is_hdr(frame)) {
-        if (!how->tonemap_peak_nits)
-            return sl_fail(why, SL_EUNSUPPORTED,
-                           "the frame at %lld (1/%d s) is HDR, and the video began as SDR: send a "
-                           "version that is the one or the other throughout",
-                           (long long)frame->pts, video->time_base.den);
+    bool is_hdr = media_color_is_hdr(frame), keeps_hdr = media_color_keeps_hdr(how);
+    if (is_hdr ? !how->tonemap_peak_nits && !keeps_hdr : keeps_hdr)
+        return sl_fail(why, SL_EUNSUPPORTED,
+                       "the frame at %lld (1/%d s) is %s, and the video began as %s: send a "
+                       "version that is the one or the other throughout",
+                       (long long)frame->pts, video->time_base.den, is_hdr ? "HDR" : "SDR",
+                       is_hdr ? "SDR" : "HDR");
+    if (is_hdr && !keeps_hdr) {
         /* The peak is the plan's: left alone, the filter would take each frame's own. */
         add(chain,
             "zscale=transfer=linear:npl=100,format=gbrpf32le,zscale=primaries=bt709,"

@@ -1,6 +1,6 @@
 /* media/media_filter.h: the frames of a range, made into pictures that rungs can scale.
  *
- * What comes out is upright, progressive, of square or of the planned sample shape, SDR, and planar as cpu/cpu_scale.h reads
+ * What comes out is upright, progressive, of square or of the planned sample shape, SDR unless the plan keeps HDR, and planar as cpu/cpu_scale.h reads
  * it; one picture for each frame of the range, with its time. A frame that needs nothing passes through
  * untouched. What a frame becomes depends on it, its neighbours and the plan alone, so that chunks meet: a
  * deinterlacer gets the frames around the range as well (media_range_params.context).

@@ -122,9 +122,22 @@ static bool is_listed(enum AVCodecID id)
     return false;
 }
 
+/* The first one, as libavcodec orders them, that needs no hardware. libavcodec's own decoder of AV1 is a frame for
+ * hardware and opens without it; what decodes is libdav1d or libaom. */
+static const AVCodec *decoder_find(enum AVCodecID id)
+{
+    void *at = NULL;
+    for (const AVCodec *codec; (codec = av_codec_iterate(&at));)
+        if (codec->id == id && av_codec_is_decoder(codec) &&
+            !(codec->capabilities & (AV_CODEC_CAP_HARDWARE | AV_CODEC_CAP_EXPERIMENTAL)) &&
+            strcmp(codec->name, "av1") != 0)
+            return codec;
+    return NULL;
+}
+
 int media_codec_find(const AVCodecParameters *par, const AVCodec **out, struct sl_failure *why)
 {
-    const AVCodec *codec = avcodec_find_decoder(par->codec_id);
+    const AVCodec *codec = decoder_find(par->codec_id);
     if (codec && is_listed(par->codec_id)) {
         *out = codec;
         return SL_OK;

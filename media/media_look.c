@@ -95,6 +95,7 @@ static int first_frame(struct look *look, struct sl_failure *why)
         video->full_range = frame->color_range == AVCOL_RANGE_JPEG;
     if (!video->hdr_peak_nits)
         video->hdr_peak_nits = light_of(frame);
+    media_color_frame_hdr(frame, &video->hdr);
     const AVFrameSideData *matrix_side = av_frame_get_side_data(frame, AV_FRAME_DATA_DISPLAYMATRIX);
     if (matrix_side && !video->mirrored && !video->rotation_degrees &&
         !media_video_orientation(matrix_side->data, matrix_side->size, video))

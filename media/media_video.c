@@ -186,6 +186,17 @@ static int32_t peak_of(const AVStream *stream)
     return 0;
 }
 
+void media_video_hdr(const AVStream *stream, struct media_hdr *out)
+{
+    size_t bytes = 0, light_bytes = 0;
+    const AVMasteringDisplayMetadata *mastering =
+        (const void *)side_data(stream, AV_PKT_DATA_MASTERING_DISPLAY_METADATA, &bytes);
+    const AVContentLightMetadata *light =
+        (const void *)side_data(stream, AV_PKT_DATA_CONTENT_LIGHT_LEVEL, &light_bytes);
+    media_color_hdr(mastering && bytes >= sizeof *mastering ? mastering : NULL,
+                    light && light_bytes >= sizeof *light ? light : NULL, out);
+}
+
 static int crop_of(const AVStream *stream, struct media_video *video, struct sl_failure *why)
 {
 #if LIBAVCODEC_VERSION_INT >= AV_VERSION_INT(61, 9, 100)
@@ -232,11 +243,17 @@ int media_video_fill(AVFormatContext *format, AVStream *stream, struct media_vid
             "upright");
     const AVDOVIDecoderConfigurationRecord *dovi =
         (const void *)side_data(stream, AV_PKT_DATA_DOVI_CONF, &bytes);
-    if (dovi && bytes >= sizeof *dovi && dovi->dv_profile == 5)
-        return sl_fail(
-            why, SL_EUNSUPPORTED,
-            "the picture is Dolby Vision of profile 5, whose colours nothing else reads: "
-            "send HDR10, HLG or SDR");
+    if (dovi && bytes >= sizeof *dovi) {
+        video->dolby_vision = dovi->dv_profile;
+        /* Of AV1 the base layer may be made for nothing else as well. */
+        if (dovi->dv_profile == 5 ||
+            (dovi->dv_profile == 10 && dovi->dv_bl_signal_compatibility_id == 0))
+            return sl_fail(
+                why, SL_EUNSUPPORTED,
+                "the picture is Dolby Vision of profile %d, whose colours nothing else reads: "
+                "send HDR10, HLG or SDR",
+                dovi->dv_profile);
+    }
     AVRational sar = av_guess_sample_aspect_ratio(format, stream, NULL);
     video->sar = sar.num > 0 && sar.den > 0 ? rational_of(sar) : (struct rational){0, 0};
     video->time_base = rational_of(stream->time_base);
@@ -248,5 +265,6 @@ int media_video_fill(AVFormatContext *format, AVStream *stream, struct media_vid
     video->color_matrix = media_color_matrix(par->color_space);
     video->full_range = par->color_range == AVCOL_RANGE_JPEG;
     video->hdr_peak_nits = peak_of(stream);
+    media_video_hdr(stream, &video->hdr);
     return crop_of(stream, video, why);
 }

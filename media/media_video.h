@@ -22,6 +22,9 @@ int media_video_choose(AVFormatContext *format, const struct media_info *info, A
 int media_video_fill(AVFormatContext *format, AVStream *stream, struct media_video *video,
                      struct sl_failure *why);
 
+/* What the container says of the display it was mastered on, and of its light. */
+void media_video_hdr(const AVStream *stream, struct media_hdr *out);
+
 /* The eight ways to show a picture as a mirror and a turn: false for any other angle. */
 bool media_video_orientation(const uint8_t *matrix, size_t bytes, struct media_video *video);
 

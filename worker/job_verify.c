@@ -252,6 +252,11 @@ static int sample_judge(struct worker_run *run, const struct published_set *set,
         .last_ticks = segment->last_ticks,
         .width = r->width,
         .height = r->height,
+        .bit_depth = r->bit_depth,
+        .color_primaries = r->color_primaries,
+        .color_transfer = r->color_transfer,
+        .color_matrix = r->color_matrix,
+        .hdr = r->audio ? NULL : &r->hdr,
         .decode = MEDIA_CHECK_FIRST_GOP,
     };
     struct sl_buf init = {0}, body = {0};

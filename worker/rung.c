@@ -45,6 +45,11 @@ static int segment_check(struct rung *rung, struct sl_failure *why)
         .last_ticks = segment->last_ticks,
         .width = rung->plan->width,
         .height = rung->plan->height,
+        .bit_depth = ladder->job->picture.bit_depth,
+        .color_primaries = ladder->job->picture.primaries,
+        .color_transfer = ladder->job->picture.transfer,
+        .color_matrix = ladder->job->picture.matrix,
+        .hdr = &ladder->job->picture.hdr,
         .decode = MEDIA_CHECK_WHOLE,
     };
     struct sl_failure found = {0};
@@ -321,6 +326,10 @@ static int init_make(struct rung *rung, struct sl_failure *why)
         .color_primaries = ladder->job->picture.primaries,
         .color_transfer = ladder->job->picture.transfer,
         .color_matrix = ladder->job->picture.matrix,
+        .bit_depth = ladder->job->picture.bit_depth,
+        .hdr = ladder->job->picture.hdr,
+        .frame_rate = ladder->job->frame_rate,
+        .maxrate_kbps = rung->plan->maxrate_kbps,
     };
     int code = hal_encode_extradata(rung->session, &track.extradata, &track.extradata_bytes);
     if (code != SL_OK)
