@@ -56,7 +56,7 @@ sluice-agent_LIBS := -lnng
 
 sluice-worker_MAIN := worker
 sluice-worker_USES := worker package media encoders gpu cpu hal wire model base
-sluice-worker_PKGS := $(AV) zimg libprotobuf-c libcrypto libseccomp
+sluice-worker_PKGS := $(AV) libva libva-drm zimg libprotobuf-c libcrypto libseccomp
 
 sluice_MAIN := cli
 sluice_USES := cli config model base
@@ -83,13 +83,13 @@ hal_USES      := hal model base
 cpu_USES      := cpu hal model base
 cpu_PKGS      := libavutil libswscale zimg
 gpu_USES      := gpu cpu hal model base
-gpu_PKGS      := libavcodec libavutil zimg
+gpu_PKGS      := libavcodec libavutil libva libva-drm zimg
 encoders_USES := encoders gpu cpu hal model base
-encoders_PKGS := $(AV) zimg
+encoders_PKGS := $(AV) libva libva-drm zimg
 media_USES    := media hal model base
 media_PKGS    := $(AV)
 package_USES  := package encoders gpu cpu hal model base
-package_PKGS  := $(AV) zimg libcrypto
+package_PKGS  := $(AV) libva libva-drm zimg libcrypto
 worker_USES   := $(sluice-worker_USES) scheduler/plan
 worker_PKGS   := $(sluice-worker_PKGS)
 config_USES   := config model base
@@ -223,7 +223,7 @@ STANDIN_LDFLAGS := -shared -pthread -Wl,-z,relro,-z,now,-z,nodelete,-z,defs -Wl,
 STANDIN_AV1 := $(if $(shell pkg-config --atleast-version=12 ffnvcodec 2>/dev/null && echo yes),-DSTANDIN_AV1)
 standin_objs = $(patsubst %.c,$(STANDIN)/obj/%.o,$(1))
 STANDIN_SOFT := $(call standin_objs,tests/standin/soft.c tests/standin/soft_x264.c tests/standin/soft_x265.c $(if $(STANDIN_AV1),tests/standin/soft_aom.c))
-STANDIN_FILES := $(addprefix $(STANDIN)/,libcuda.so.1 libnvidia-encode.so.1 libnvidia-ml.so.1 half/libcuda.so.1 standin-stat)
+STANDIN_FILES := $(addprefix $(STANDIN)/,libcuda.so.1 libnvidia-encode.so.1 libnvidia-ml.so.1 half/libcuda.so.1 sluice_drv_video.so standin-stat)
 
 .PHONY: standin
 standin: $(STANDIN_FILES)
@@ -241,6 +241,10 @@ $(STANDIN)/libnvidia-encode.so.1: $(call standin_objs,tests/standin/nvenc.c test
 $(STANDIN)/libnvidia-ml.so.1: $(call standin_objs,tests/standin/nvml.c) $(STANDIN)/libcuda.so.1
 	$(call say,LD,$@)
 	$(Q)$(CC) $(STANDIN_LDFLAGS) -Wl,-soname,libnvidia-ml.so.1 -o $@ $^
+$(STANDIN)/sluice_drv_video.so: $(call standin_objs,$(wildcard tests/standin/va_*.c) tests/standin/state.c) $(STANDIN_SOFT) tests/standin/va_driver.map
+	$(call say,LD,$@)
+	$(Q)$(CC) $(STANDIN_LDFLAGS) -Wl,--version-script=tests/standin/va_driver.map -o $@ $(filter %.o,$^) \
+		-lx264 -lx265 $(if $(STANDIN_AV1),-laom) -lswscale -lavutil -lm
 # Half a driver: libcuda without its encode library.
 $(STANDIN)/half/libcuda.so.1: $(STANDIN)/libcuda.so.1
 	@mkdir -p $(@D) && ln -sf ../libcuda.so.1 $@

@@ -1,4 +1,5 @@
-/* standin-stat [FOLDER]: what the stand-in devices counted, as JSON. The folder is that of SLUICE_STANDIN_STATE. */
+/* standin-stat [FOLDER [KIND]]: what the stand-in devices of a kind (nvenc, vaapi) counted, as JSON. The folder is that
+ * of SLUICE_STANDIN_STATE. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,12 +9,14 @@
 int main(int argc, char **argv)
 {
     const char *folder = argc > 1 ? argv[1] : getenv("SLUICE_STANDIN_STATE");
+    const char *kind = argc > 2 ? argv[2] : "nvenc";
     char path[1024];
-    if (argc > 2 || !folder) {
-        fprintf(stderr, "usage: standin-stat FOLDER (or SLUICE_STANDIN_STATE=FOLDER)\n");
+    if (argc > 3 || !folder) {
+        fprintf(stderr,
+                "usage: standin-stat FOLDER [nvenc|vaapi] (or SLUICE_STANDIN_STATE=FOLDER)\n");
         return 2;
     }
-    snprintf(path, sizeof path, "%s/nvenc.state", folder);
+    snprintf(path, sizeof path, "%s/%s.state", folder, kind);
     struct standin_shared *shared = standin_open(path);
     if (!shared) {
         fprintf(stderr, "standin-stat: %s: no stand-in has run there\n", path);

@@ -1,0 +1,674 @@
+/* H.264, H.265, VP9 and AV1 on VA-API devices, by libavcodec's *_vaapi, always on the HAL's own display.
+ *
+ * Quality:   a policy's crf is taken as the quality of ICQ and QVBR and as the QP of CQP for H.264 and H.265, whose
+ *            scales are x264's; VP9 and AV1 count to 255 there and get the line of quality_of.
+ *            Without maxrate: ICQ where the driver has it, else CQP. With maxrate: QVBR where it has that, else VBR that
+ *            aims at maxrate and never goes below the QP of the crf. A driver with neither says in its row that it cannot.
+ * Presets:   the common words, spread over the driver's quality levels where it tells how many it has, and those levels
+ *            themselves ("1" is the best).
+ * Key frames come from force_idr alone.
+ * Parameter sets are those in the stream: only some drivers take libavcodec's (packed headers), and some change them.
+ * One throw-away picture of the same parameters tells them when a session opens, once per process; colour and sample
+ * shape, which VA-API does not tell a driver, are written into them.
+ * Pictures come as planes, which are copied into a surface each, or as surfaces of the device.
+ */
+#include "encoders/encoders.h"
+
+#include <libavcodec/bsf.h>
+#include <libavutil/hwcontext.h>
+#include <libavutil/mastering_display_metadata.h>
+#include <libavutil/opt.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "encoders/nal.h"
+#include "gpu/gpu_va.h"
+
+/* Longer than any chunk; some drivers keep it in 16 bits. */
+#define GOP_PICTURES    32768
+
+/* A plan holds four frames of reordering; VA-API's B-frames are no references here, so they need one. */
+#define BFRAMES_MAX     3
+#define BFRAMES_DEFAULT 2
+
+/* A range beyond this is no scale but a set of bits (AMD's drivers); their own default is taken. */
+#define LEVELS_MAX      16
+
+#define OPTIONS_BYTES   128
+#define KEY_BYTES       320
+#define EXTRADATA_KEPT  64
+#define EXTRADATA_BYTES 512
+
+static const struct vaapi_codec {
+    enum codec codec;
+    const char *library;
+    const char *patch; /* the bitstream filter that rewrites parameter sets; NULL: none needed */
+    int32_t size_min;
+    struct {
+        const char *word; /* as policies name it */
+        VAProfile profile;
+        int av;
+        uint32_t layouts;
+    } profiles[4];
+} codecs[] = {
+    {CODEC_H264,
+     "h264_vaapi",
+     "h264_metadata",
+     32,
+     {{"high", VAProfileH264High, FF_PROFILE_H264_HIGH, 1u << HAL_NV12 | 1u << HAL_I420},
+      {"main", VAProfileH264Main, FF_PROFILE_H264_MAIN, 1u << HAL_NV12 | 1u << HAL_I420},
+      {"baseline", VAProfileH264ConstrainedBaseline, FF_PROFILE_H264_CONSTRAINED_BASELINE,
+       1u << HAL_NV12 | 1u << HAL_I420}}},
+    {CODEC_H265,
+     "hevc_vaapi",
+     "hevc_metadata",
+     64,
+     {{"main", VAProfileHEVCMain, FF_PROFILE_HEVC_MAIN, 1u << HAL_NV12 | 1u << HAL_I420},
+      {"main10", VAProfileHEVCMain10, FF_PROFILE_HEVC_MAIN_10,
+       1u << HAL_P010 | 1u << HAL_I420_10}}},
+};
+
+/* Parameter sets of one combination of parameters. */
+struct kept {
+    char key[KEY_BYTES];
+    uint8_t sets[EXTRADATA_BYTES]; /* as they are in the stream, behind start codes */
+    size_t set_bytes;
+    uint8_t patched[EXTRADATA_BYTES]; /* the same with colour and sample shape */
+    size_t patched_bytes;
+};
+
+static struct kept kept[EXTRADATA_KEPT];
+static int kept_next;
+static pthread_mutex_t kept_lock = PTHREAD_MUTEX_INITIALIZER;
+
+struct vaapi {
+    struct lavc lavc; /* first: lavc's functions take the state */
+    enum codec codec;
+    VADisplay display;
+    struct media_hdr hdr;
+    AVBufferRef *frames; /* where surfaces for planes come from; NULL: the caller has its own */
+    AVFrame *surface;
+    struct kept kept;
+};
+
+static const struct vaapi_codec *codec_find(enum codec codec)
+{
+    for (size_t i = 0; i < sizeof codecs / sizeof *codecs; i++)
+        if (codecs[i].codec == codec)
+            return &codecs[i];
+    return NULL;
+}
+
+static bool is_ten_bit(enum hal_layout layout)
+{
+    return layout == HAL_P010 || layout == HAL_I420_10;
+}
+
+/* ---- probing ---- */
+
+/* ICQ and CQP hold a quality; QVBR and VBR do so below a rate. */
+static uint32_t rates_of(uint32_t modes)
+{
+    uint32_t rates = 0;
+    if (modes & (VA_RC_ICQ | VA_RC_CQP))
+        rates |= HAL_RATE_QUALITY;
+    if (modes & (VA_RC_QVBR | VA_RC_VBR))
+        rates |= HAL_RATE_QUALITY_CAPPED;
+    return rates;
+}
+
+static int row_put(struct hal_device *device, const struct vaapi_codec *of, VADisplay display)
+{
+    struct gpu_va_encode caps, best = {0};
+    uint32_t layouts = 0;
+    for (int i = 0; i < 4 && of->profiles[i].word; i++) {
+        uint32_t needed = of->profiles[i].layouts & (1u << HAL_P010) ? VA_RT_FORMAT_YUV420_10
+                                                                     : VA_RT_FORMAT_YUV420;
+        if (!gpu_va_encodes(display, of->profiles[i].profile, &caps) || !(caps.rt_formats & needed))
+            continue;
+        if (!layouts)
+            best = caps;
+        layouts |= of->profiles[i].layouts;
+    }
+    if (!layouts || !avcodec_find_encoder_by_name(of->library))
+        return SL_OK;
+    struct hal_row *row = lavc_row_add(device, of->codec, "vaapi");
+    if (!row)
+        return SL_ELIMIT;
+    row->layouts = layouts;
+    row->width_min = row->height_min = of->size_min;
+    row->width_max = best.width_max;
+    row->height_max = best.height_max;
+    row->bframes_max = best.refs_future > 0 ? BFRAMES_MAX : 0;
+    row->rate_control = rates_of(best.rate_modes);
+    row->forced_idr = row->closed_gop = true;
+    return SL_OK;
+}
+
+static int vaapi_probe(struct hal_device *device)
+{
+    AVBufferRef *context;
+    struct sl_failure why = {0};
+    int code = gpu_va_context(device->device_id, &context, &why);
+    for (size_t i = 0; code == SL_OK && i < sizeof codecs / sizeof *codecs; i++)
+        code = row_put(device, &codecs[i], gpu_va_display(context));
+    return code;
+}
+
+/* ---- parameters ---- */
+
+struct choice {
+    const char *word;
+    VAProfile profile;
+    int av;
+    struct gpu_va_encode caps;
+};
+
+static int profile_choose(const struct vaapi_codec *of, VADisplay display,
+                          const struct hal_encode_params *p, struct choice *out,
+                          struct sl_failure *why)
+{
+    char words[64] = "";
+    for (int i = 0; i < 4 && of->profiles[i].word; i++) {
+        size_t length = strlen(words);
+        snprintf(words + length, sizeof words - length, "%s%s", i ? ", " : "",
+                 of->profiles[i].word);
+        if (p->profile[0] && strcmp(p->profile, of->profiles[i].word) != 0)
+            continue;
+        *out = (struct choice){
+            .word = of->profiles[i].word,
+            .profile = of->profiles[i].profile,
+            .av = of->profiles[i].av,
+        };
+        bool there = gpu_va_encodes(display, out->profile, &out->caps);
+        if (p->profile[0] && !there)
+            return sl_fail(why, SL_EINVAL, "the driver of this VA-API device makes no %s %s",
+                           codec_word(of->codec), p->profile);
+        if (p->profile[0] && !(of->profiles[i].layouts & 1u << p->layout))
+            return sl_fail(why, SL_EINVAL, "%s profile %s has no %d-bit pictures",
+                           codec_word(of->codec), p->profile, is_ten_bit(p->layout) ? 10 : 8);
+        if (there && of->profiles[i].layouts & 1u << p->layout)
+            return SL_OK;
+    }
+    return sl_fail(why, SL_EINVAL, "vaapi has no %s profile \"%s\"; it has %s",
+                   codec_word(of->codec), p->profile, words);
+}
+
+/* The driver's level for a preset, 0: its own choice; -1: there is no such preset. */
+static int level_of(const char *preset, int32_t levels)
+{
+    bool scale = levels > 1 && levels <= LEVELS_MAX;
+    int rank = lavc_preset_rank(preset);
+    if (rank >= 0)
+        return scale ? levels - (rank * (levels - 1) + 4) / (LAVC_PRESET_COUNT - 1) : 0;
+    char *end;
+    long own = strtol(preset, &end, 10);
+    return *end == '\0' && scale && own >= 1 && own <= levels ? (int)own : -1;
+}
+
+static int preset_check(const struct hal_encode_params *p, int32_t levels, struct sl_failure *why)
+{
+    char own[48] = "";
+    if (level_of(p->preset, levels) >= 0)
+        return SL_OK;
+    if (levels > 1 && levels <= LEVELS_MAX)
+        snprintf(own, sizeof own, ", and this driver's own 1 to %d", levels);
+    return sl_fail(why, SL_EINVAL,
+                   "vaapi has no preset \"%s\"; it has ultrafast, superfast, veryfast, faster, "
+                   "fast, medium, slow, slower, veryslow%s",
+                   p->preset, own);
+}
+
+/* 0 would mean "none given". */
+static int quality_of(const struct hal_encode_params *p)
+{
+    int quality = (p->crf_tenths + 5) / 10;
+    return quality < 1 ? 1 : quality > 51 ? 51 : quality;
+}
+
+static void rate_set(AVCodecContext *c, const struct hal_encode_params *p,
+                     const struct choice *choice, char out[OPTIONS_BYTES])
+{
+    uint32_t modes = choice->caps.rate_modes;
+    const char *mode;
+    c->global_quality = quality_of(p);
+    if (p->maxrate_kbps == 0) {
+        mode = modes & VA_RC_ICQ ? "ICQ" : "CQP";
+    } else {
+        mode = modes & VA_RC_QVBR ? "QVBR" : "VBR";
+        c->bit_rate = c->rc_max_rate;
+        if (!(modes & VA_RC_QVBR))
+            c->qmin = c->global_quality;
+    }
+    snprintf(out, OPTIONS_BYTES, "rc_mode=%s:low_power=%d%s", mode,
+             choice->caps.entrypoint == VAEntrypointEncSliceLP,
+             /* An SEI message that names libavcodec and the driver says nothing to a player. */
+             c->codec_id == AV_CODEC_ID_H264 ? ":sei=0" : "");
+}
+
+/* ---- sessions ---- */
+
+static int frames_make(struct vaapi *v, AVBufferRef *context, const struct hal_encode_params *p,
+                       struct sl_failure *why)
+{
+    v->frames = av_hwframe_ctx_alloc(context);
+    v->surface = av_frame_alloc();
+    if (!v->frames || !v->surface)
+        return sl_fail(why, SL_ENOMEM, "no memory for a session of %s", v->lavc.library);
+    AVHWFramesContext *frames = (AVHWFramesContext *)(void *)v->frames->data;
+    frames->format = AV_PIX_FMT_VAAPI;
+    frames->sw_format = is_ten_bit(p->layout) ? AV_PIX_FMT_P010 : AV_PIX_FMT_NV12;
+    frames->width = p->width;
+    frames->height = p->height;
+    int rc = av_hwframe_ctx_init(v->frames);
+    if (rc < 0)
+        return lavc_fail(&v->lavc, why, SL_EENCODE, rc, "no surfaces can be had");
+    return SL_OK;
+}
+
+static int session_start(struct vaapi *v, const struct vaapi_codec *of, AVBufferRef *context,
+                         const struct hal_encode_params *p, const struct choice *choice,
+                         struct sl_failure *why)
+{
+    char options[OPTIONS_BYTES];
+    v->codec = p->codec;
+    v->display = gpu_va_display(context);
+    v->hdr = p->hdr;
+    int rc = lavc_init(&v->lavc, of->library, p, why);
+    if (rc == SL_OK && !p->surfaces)
+        rc = frames_make(v, context, p, why);
+    if (rc < 0)
+        return rc;
+    AVCodecContext *c = v->lavc.codec;
+    c->pix_fmt = AV_PIX_FMT_VAAPI;
+    c->hw_frames_ctx = av_buffer_ref(p->surfaces ? p->surfaces : v->frames);
+    if (!c->hw_frames_ctx)
+        return sl_fail(why, SL_ENOMEM, "no memory for a session of %s", of->library);
+    c->flags &= ~AV_CODEC_FLAG_GLOBAL_HEADER;
+    c->profile = choice->av;
+    c->gop_size = GOP_PICTURES;
+    c->compression_level = level_of(p->preset, choice->caps.quality_levels);
+    if (p->bframes < 0)
+        c->max_b_frames = choice->caps.refs_future > 0 ? BFRAMES_DEFAULT : 0;
+    rate_set(c, p, choice, options);
+    return lavc_open(&v->lavc, options, why);
+}
+
+static void vaapi_close(void *state)
+{
+    struct vaapi *v = state;
+    lavc_close(&v->lavc);
+    av_frame_free(&v->surface);
+    av_buffer_unref(&v->frames);
+}
+
+/* libavcodec makes an I/O error of whatever a driver answers; the device itself is asked whether it is there. */
+static int error_classify(const struct lavc *lavc, int av)
+{
+    const struct vaapi *v = (const struct vaapi *)(const void *)lavc;
+    (void)av;
+    return gpu_va_alive(v->display) ? 0 : SL_EDEVICELOST;
+}
+
+/* Why an open failed: no room for another encoder, or parameters that the driver does not take. */
+static int open_classify(const struct hal_device *device, VADisplay display,
+                         const struct choice *choice, const struct hal_encode_params *p,
+                         const struct sl_failure *opening, struct sl_failure *why)
+{
+    VAStatus status =
+        gpu_va_encoder_try(display, choice->profile, &choice->caps, p->width, p->height);
+    if (!gpu_va_alive(display))
+        return sl_fail(why, SL_EDEVICELOST, "the VA-API device %s is gone: %.160s",
+                       device->device_id, opening->message);
+    if (status == VA_STATUS_ERROR_MAX_NUM_EXCEEDED || status == VA_STATUS_ERROR_ALLOCATION_FAILED)
+        return sl_fail(why, SL_ESESSIONS, "%s takes no more encoders now: %s (%d)",
+                       device->device_id, vaErrorStr(status), status);
+    return sl_fail(why, opening->code, "%s", opening->message);
+}
+
+/* ---- pictures ---- */
+
+static void rows_copy(uint8_t *to, ptrdiff_t to_stride, const uint8_t *from, size_t from_stride,
+                      size_t row_bytes, int rows)
+{
+    for (int y = 0; y < rows; y++)
+        memcpy(to + y * to_stride, from + (size_t)y * from_stride, row_bytes);
+}
+
+/* Samples side by side at step in out; ten bits go to the top of sixteen. */
+static void row_spread(uint8_t *out, const uint8_t *in, int count, int step, bool deep)
+{
+    if (!deep) {
+        for (int x = 0; x < count; x++)
+            out[x * step] = in[x];
+        return;
+    }
+    for (int x = 0; x < count; x++) {
+        uint16_t sample;
+        memcpy(&sample, in + (size_t)x * 2, 2);
+        sample = (uint16_t)(sample << 6);
+        memcpy(out + (size_t)x * (size_t)step * 2, &sample, 2);
+    }
+}
+
+static void planes_put(const struct hal_frame *in, AVFrame *out)
+{
+    bool deep = is_ten_bit(in->layout);
+    bool paired = in->layout == HAL_NV12 || in->layout == HAL_P010;
+    size_t row_bytes = (size_t)in->width * (deep ? 2 : 1);
+    if (paired || !deep)
+        rows_copy(out->data[0], out->linesize[0], in->planes[0], in->stride_bytes[0], row_bytes,
+                  in->height);
+    for (int y = 0; !paired && deep && y < in->height; y++)
+        row_spread(out->data[0] + (ptrdiff_t)y * out->linesize[0],
+                   in->planes[0] + (size_t)y * in->stride_bytes[0], in->width, 1, true);
+    if (paired)
+        rows_copy(out->data[1], out->linesize[1], in->planes[1], in->stride_bytes[1], row_bytes,
+                  in->height / 2);
+    for (int c = 1; !paired && c < 3; c++)
+        for (int y = 0; y < in->height / 2; y++)
+            row_spread(out->data[1] + (ptrdiff_t)y * out->linesize[1] + (c - 1) * (deep ? 2 : 1),
+                       in->planes[c] + (size_t)y * in->stride_bytes[c], in->width / 2, 2, deep);
+}
+
+/* v->surface becomes the picture. */
+static int surface_fill(struct vaapi *v, const struct hal_frame *in, struct sl_failure *why)
+{
+    AVFrame *map = av_frame_alloc();
+    if (!map)
+        return sl_fail(why, SL_ENOMEM, "no memory for a frame");
+    map->format = ((AVHWFramesContext *)(void *)v->frames->data)->sw_format;
+    int rc = av_hwframe_get_buffer(v->frames, v->surface, 0);
+    if (rc >= 0)
+        rc = av_hwframe_map(map, v->surface, AV_HWFRAME_MAP_WRITE | AV_HWFRAME_MAP_OVERWRITE);
+    if (rc >= 0)
+        planes_put(in, map);
+    av_frame_free(&map);
+    if (rc >= 0)
+        return SL_OK;
+    av_frame_unref(v->surface);
+    return lavc_fail(&v->lavc, why, SL_EENCODE, rc, "a picture does not go into a surface");
+}
+
+/* What a picture of a PQ source says of its mastering; libavcodec writes it where the driver takes packed headers. */
+static int hdr_put(struct vaapi *v, struct sl_failure *why)
+{
+    const struct media_hdr *hdr = &v->hdr;
+    AVFrame *frame = v->lavc.frame;
+    if (hdr->mastering) {
+        AVMasteringDisplayMetadata *m = av_mastering_display_metadata_create_side_data(frame);
+        if (!m)
+            return sl_fail(why, SL_ENOMEM, "no memory for a frame");
+        for (int i = 0; i < 3; i++)
+            for (int j = 0; j < 2; j++)
+                m->display_primaries[i][j] = (AVRational){hdr->primaries[i][j], 50000};
+        for (int j = 0; j < 2; j++)
+            m->white_point[j] = (AVRational){hdr->white[j], 50000};
+        m->max_luminance = (AVRational){(int)hdr->luminance_max, 10000};
+        m->min_luminance = (AVRational){(int)hdr->luminance_min, 10000};
+        m->has_primaries = m->has_luminance = 1;
+    }
+    if (hdr->light) {
+        AVContentLightMetadata *light = av_content_light_metadata_create_side_data(frame);
+        if (!light)
+            return sl_fail(why, SL_ENOMEM, "no memory for a frame");
+        light->MaxCLL = (unsigned)hdr->light_max_nits;
+        light->MaxFALL = (unsigned)hdr->light_average_nits;
+    }
+    return SL_OK;
+}
+
+static int vaapi_submit(void *state, const struct hal_frame *in, struct sl_failure *why)
+{
+    struct vaapi *v = state;
+    struct hal_frame view = *in;
+    int rc = SL_OK;
+    if (!in->surface) {
+        rc = surface_fill(v, in, why);
+        view.surface = v->surface;
+    }
+    if (rc == SL_OK)
+        rc = lavc_frame_surface(&v->lavc, &view, why);
+    if (v->surface)
+        av_frame_unref(v->surface);
+    if (rc == SL_OK)
+        rc = hdr_put(v, why);
+    if (rc < 0) {
+        av_frame_unref(v->lavc.frame);
+        return rc;
+    }
+    return lavc_send(&v->lavc, why);
+}
+
+/* ---- parameter sets ---- */
+
+/* The parameter sets of a packet, behind start codes; 0: there are none, or they do not fit. */
+static size_t sets_collect(const AVPacket *packet, enum codec codec, uint8_t out[EXTRADATA_BYTES])
+{
+    static const uint8_t start[] = {0, 0, 0, 1};
+    struct nal nal;
+    size_t count = 0;
+    for (size_t at = 0; nal_next(packet->data, (size_t)packet->size, NAL_START_CODES, &at, &nal);) {
+        int type = nal_type(&nal, codec);
+        bool set = codec == CODEC_H264 ? type == 7 || type == 8 : type >= 32 && type <= 34;
+        if (!set)
+            continue;
+        if (sizeof start + nal.bytes > EXTRADATA_BYTES - count)
+            return 0;
+        memcpy(out + count, start, sizeof start);
+        memcpy(out + count + sizeof start, nal.data, nal.bytes);
+        count += sizeof start + nal.bytes;
+    }
+    return count;
+}
+
+static int packet_fix(struct lavc *lavc, AVPacket *packet, struct sl_failure *why)
+{
+    const struct vaapi *v = (const struct vaapi *)(const void *)lavc;
+    uint8_t sets[EXTRADATA_BYTES];
+    size_t count = packet->flags & AV_PKT_FLAG_KEY ? sets_collect(packet, v->codec, sets) : 0;
+    if (count > 0 && (count != v->kept.set_bytes || memcmp(sets, v->kept.sets, count) != 0))
+        return sl_fail(why, SL_EENCODE, "%s: the driver changed its parameter sets within a stream",
+                       lavc->library);
+    return nal_packet_fix(lavc, packet, v->codec, NAL_START_CODES, why);
+}
+
+/* Colour and sample shape go into the sets by libavcodec's own filter. */
+static int sets_patch(const struct vaapi_codec *of, const struct hal_encode_params *p,
+                      struct kept *kept_sets, struct sl_failure *why)
+{
+    AVBSFContext *filter = NULL;
+    const AVBitStreamFilter *kind = av_bsf_get_by_name(of->patch);
+    int rc = kind ? av_bsf_alloc(kind, &filter) : AVERROR_BSF_NOT_FOUND;
+    if (rc >= 0) {
+        filter->par_in->codec_id = of->codec == CODEC_H264 ? AV_CODEC_ID_H264 : AV_CODEC_ID_HEVC;
+        filter->par_in->extradata = av_mallocz(kept_sets->set_bytes + AV_INPUT_BUFFER_PADDING_SIZE);
+        rc = filter->par_in->extradata ? 0 : AVERROR(ENOMEM);
+    }
+    if (rc >= 0) {
+        memcpy(filter->par_in->extradata, kept_sets->sets, kept_sets->set_bytes);
+        filter->par_in->extradata_size = (int)kept_sets->set_bytes;
+        av_opt_set_int(filter->priv_data, "colour_primaries", p->color_primaries, 0);
+        av_opt_set_int(filter->priv_data, "transfer_characteristics", p->color_transfer, 0);
+        av_opt_set_int(filter->priv_data, "matrix_coefficients", p->color_matrix, 0);
+        av_opt_set_int(filter->priv_data, "video_full_range_flag", p->full_range, 0);
+        if (p->sar.num > 0 && p->sar.den > 0)
+            av_opt_set_q(filter->priv_data, "sample_aspect_ratio",
+                         (AVRational){p->sar.num, p->sar.den}, 0);
+        rc = av_bsf_init(filter);
+    }
+    if (rc >= 0 && filter->par_out->extradata_size > EXTRADATA_BYTES)
+        rc = AVERROR(ENOSPC);
+    if (rc >= 0) {
+        kept_sets->patched_bytes = (size_t)filter->par_out->extradata_size;
+        memcpy(kept_sets->patched, filter->par_out->extradata, kept_sets->patched_bytes);
+    }
+    av_bsf_free(&filter);
+    if (rc >= 0)
+        return SL_OK;
+    char text[AV_ERROR_MAX_STRING_SIZE] = "";
+    av_strerror(rc, text, sizeof text);
+    return sl_fail(why, SL_EENCODE, "the parameter sets of %s cannot be read: %s (%d)", of->library,
+                   text, rc);
+}
+
+/* Some drivers do not crop what they pad: a decoder tells the size that a player would see. */
+static int size_check(const struct vaapi_codec *of, const struct hal_encode_params *p,
+                      const AVPacket *packet, struct sl_failure *why)
+{
+    AVFrame *frame = av_frame_alloc();
+    AVCodecContext *decoder = avcodec_alloc_context3(
+        avcodec_find_decoder(of->codec == CODEC_H264 ? AV_CODEC_ID_H264 : AV_CODEC_ID_HEVC));
+    int rc = AVERROR(ENOMEM);
+    if (frame && decoder) {
+        decoder->thread_count = 1;
+        rc = avcodec_open2(decoder, NULL, NULL);
+    }
+    if (rc >= 0)
+        rc = avcodec_send_packet(decoder, packet);
+    if (rc >= 0)
+        rc = avcodec_send_packet(decoder, NULL);
+    if (rc >= 0)
+        rc = avcodec_receive_frame(decoder, frame);
+    int width = rc >= 0 ? frame->width : 0, height = rc >= 0 ? frame->height : 0;
+    avcodec_free_context(&decoder);
+    av_frame_free(&frame);
+    if (rc < 0)
+        return sl_fail(why, SL_EENCODE, "%s: the driver's first packet does not decode (%d)",
+                       of->library, rc);
+    if (width != p->width || height != p->height)
+        return sl_fail(why, SL_EENCODE,
+                       "%s: this driver makes pictures of %dx%d where %dx%d are wanted; choose "
+                       "another encoder for this rung, or a newer driver",
+                       of->library, width, height, p->width, p->height);
+    return SL_OK;
+}
+
+/* Encodes one grey picture and keeps what sets came with it. */
+static int sets_learn(const struct vaapi_codec *of, AVBufferRef *context,
+                      const struct hal_encode_params *like, const struct choice *choice,
+                      struct kept *out, struct sl_failure *why)
+{
+    struct vaapi v = {0};
+    struct hal_encode_params p = *like;
+    p.surfaces = NULL;
+    p.layout = is_ten_bit(like->layout) ? HAL_P010 : HAL_NV12;
+    size_t row_bytes = (size_t)p.width * (is_ten_bit(p.layout) ? 2 : 1);
+    uint8_t *grey = malloc(row_bytes * (size_t)p.height);
+    if (!grey)
+        return sl_fail(why, SL_ENOMEM, "no memory for a frame");
+    memset(grey, 0x80, row_bytes * (size_t)p.height);
+    const struct hal_frame frame = {
+        .layout = p.layout,
+        .width = p.width,
+        .height = p.height,
+        .planes = {grey, grey},
+        .stride_bytes = {row_bytes, row_bytes},
+        .force_idr = true,
+    };
+    struct hal_packet packet;
+    int rc = session_start(&v, of, context, &p, choice, why);
+    v.lavc.error_code = error_classify;
+    if (rc == SL_OK)
+        rc = vaapi_submit(&v, &frame, why);
+    if (rc == SL_OK)
+        rc = lavc_flush(&v, why);
+    int got = rc == SL_OK ? lavc_receive(&v, &packet, why) : rc;
+    if (got > 0) {
+        out->set_bytes = sets_collect(v.lavc.current, of->codec, out->sets);
+        rc = size_check(of, &p, v.lavc.current, why);
+    }
+    vaapi_close(&v);
+    free(grey);
+    if (got < 0 || rc < 0)
+        return got < 0 ? got : rc;
+    if (out->set_bytes == 0)
+        return sl_fail(why, SL_EENCODE, "%s: the driver's first packet has no parameter sets",
+                       of->library);
+    return sets_patch(of, &p, out, why);
+}
+
+static void key_print(const struct hal_device *device, const struct hal_encode_params *p,
+                      char out[KEY_BYTES])
+{
+    snprintf(out, KEY_BYTES, "%s %d %d %dx%d %d/%d %d/%d %d:%d %d %d %d %s %s %d %d %d %d %d %d",
+             device->device_id, (int)p->codec, is_ten_bit(p->layout), p->width, p->height,
+             p->time_base.num, p->time_base.den, p->frame_rate.num, p->frame_rate.den, p->sar.num,
+             p->sar.den, p->crf_tenths, p->maxrate_kbps, p->bufsize_kbit, p->preset, p->profile,
+             p->gop_frames, p->bframes, p->color_primaries, p->color_transfer, p->color_matrix,
+             p->full_range);
+}
+
+/* The sets of these parameters, from an earlier session's or from a picture of their own. */
+static int sets_get(const struct hal_device *device, const struct vaapi_codec *of,
+                    AVBufferRef *context, const struct hal_encode_params *p,
+                    const struct choice *choice, struct kept *out, struct sl_failure *why)
+{
+    char key[KEY_BYTES];
+    bool found = false;
+    key_print(device, p, key);
+    pthread_mutex_lock(&kept_lock);
+    for (int i = 0; i < EXTRADATA_KEPT && !found; i++)
+        if (strcmp(kept[i].key, key) == 0) {
+            *out = kept[i];
+            found = true;
+        }
+    pthread_mutex_unlock(&kept_lock);
+    if (found)
+        return SL_OK;
+    int rc = sets_learn(of, context, p, choice, out, why);
+    if (rc < 0)
+        return rc;
+    memcpy(out->key, key, sizeof key);
+    pthread_mutex_lock(&kept_lock);
+    kept[kept_next] = *out;
+    kept_next = (kept_next + 1) % EXTRADATA_KEPT;
+    pthread_mutex_unlock(&kept_lock);
+    return SL_OK;
+}
+
+/* ---- the back end ---- */
+
+static int vaapi_open(void *state, const struct hal_device *device,
+                      const struct hal_encode_params *p, struct sl_failure *why)
+{
+    struct vaapi *v = state;
+    const struct vaapi_codec *of = codec_find(p->codec);
+    AVBufferRef *context = NULL;
+    struct choice choice;
+    struct sl_failure opening = {0};
+    if (!of)
+        return sl_fail(why, SL_ENOENCODER, "vaapi makes no %s", codec_word(p->codec));
+    int rc = gpu_va_context(device->device_id, &context, why);
+    if (rc == SL_OK)
+        rc = profile_choose(of, gpu_va_display(context), p, &choice, why);
+    if (rc == SL_OK)
+        rc = preset_check(p, choice.caps.quality_levels, why);
+    if (rc < 0)
+        return rc;
+    rc = sets_get(device, of, context, p, &choice, &v->kept, &opening);
+    if (rc == SL_OK)
+        rc = session_start(v, of, context, p, &choice, &opening);
+    if (rc < 0)
+        return open_classify(device, gpu_va_display(context), &choice, p, &opening, why);
+    v->lavc.packet_fix = packet_fix;
+    v->lavc.error_code = error_classify;
+    return nal_extradata_make(&v->lavc, p->codec, v->kept.patched, v->kept.patched_bytes,
+                              NAL_START_CODES, why);
+}
+
+const struct hal_encode_ops vaapi_encode_ops = {
+    .name = "vaapi",
+    .kind = DEVICE_VAAPI,
+    .session_bytes = sizeof(struct vaapi),
+    .probe = vaapi_probe,
+    .open = vaapi_open,
+    .extradata = lavc_extradata,
+    .submit = vaapi_submit,
+    .receive = lavc_receive,
+    .flush = lavc_flush,
+    .close = vaapi_close,
+};
