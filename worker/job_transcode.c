@@ -1,4 +1,5 @@
-/* The fused ladder: one decoder on this thread, one thread per rung behind a ring of frames. */
+/* The fused ladder: one decoder on this thread, one thread per rung behind a ring of frames; all rungs in one pass, or in
+ * several where the device has fewer sessions. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,6 +69,46 @@ static int job_judge(const struct job_transcode *job, struct sl_failure *why)
 }
 
 /* ---- the decoding side ---- */
+
+/* The chunk's pictures, from its start. */
+struct source {
+    struct media_range *range;
+    struct media_filter *pictures;
+    AVFrame *first; /* lent until the next is asked for */
+};
+
+static int source_open(struct ladder *ladder, struct source *source, struct sl_failure *why)
+{
+    const struct job_transcode *job = ladder->job;
+    struct media_input input;
+    struct media_range_params params = {
+        .video = &job->source,
+        .start_pts = job->start_pts,
+        .end_pts = job->end_pts,
+        .preroll = job->preroll,
+        .context = job->picture.deinterlace,
+    };
+    struct media_filter_params how = {&job->source, &job->picture, job->start_pts, job->end_pts};
+    int code = run_input(ladder->run, 0, &input, why);
+    if (code == SL_OK)
+        code = media_range_open(&input, &params, &source->range, why);
+    if (code == SL_OK)
+        code = media_filter_open(source->range, &how, &source->pictures, why);
+    if (code != SL_OK)
+        return code;
+    run_first_work(ladder->run);
+    int got = media_filter_next(source->pictures, &source->first, why);
+    if (got == 0)
+        return sl_fail(why, SL_EDECODE, "no frame of the chunk from %" PRId64 " decodes",
+                       job->start_pts);
+    return got < 0 ? got : SL_OK;
+}
+
+static void source_close(struct source *source)
+{
+    media_filter_close(&source->pictures);
+    media_range_close(&source->range);
+}
 
 struct feeder {
     struct ladder *ladder;
@@ -147,21 +188,134 @@ static int counts_judge(const struct feeder *feeder, const struct media_range_st
     return SL_OK;
 }
 
-static int feed_all(struct ladder *ladder, struct media_range *range, struct media_filter *pictures,
-                    AVFrame *frame, struct feeder *feeder, struct sl_failure *why)
+static int feed_all(struct ladder *ladder, struct source *source, struct feeder *feeder,
+                    struct sl_failure *why)
 {
+    AVFrame *frame = source->first;
     int got = 1;
     while (got > 0) {
         int code = frame_feed(feeder, frame, why);
         if (code != SL_OK)
             return code;
-        got = media_filter_next(pictures, &frame, why);
+        got = media_filter_next(source->pictures, &frame, why);
     }
     if (got < 0)
         return got;
-    int code = counts_judge(feeder, media_range_stats(range), why);
+    int code = counts_judge(feeder, media_range_stats(source->range), why);
     if (code == SL_OK)
         frame_ring_end(&ladder->ring);
+    return code;
+}
+
+/* ---- one pass ---- */
+
+/* Opens the rungs from rung_first on, as many as the device has sessions for. */
+static int rungs_open(struct ladder *ladder, struct rung *rungs, struct hal_device *device,
+                      struct report_rendition *renditions, struct sl_failure *why)
+{
+    const struct job_transcode *job = ladder->job;
+    const int32_t left = job->rung_count - ladder->rung_first;
+    const int32_t allowed = ladder->run->job.sessions > 0 ? ladder->run->job.sessions : left;
+    ladder->rung_count = 0;
+    while (ladder->rung_count < left && ladder->rung_count < allowed) {
+        int32_t index = ladder->rung_first + ladder->rung_count;
+        struct rung *rung = &rungs[ladder->rung_count];
+        int code = rung_open(rung, ladder, index, device, &renditions[index], why);
+        if (code == SL_ESESSIONS && ladder->rung_count > 0) {
+            rung_close(rung);
+            break; /* the others come in the next pass */
+        }
+        if (code != SL_OK)
+            return code;
+        ladder->rung_count++;
+    }
+    return SL_OK;
+}
+
+static int rungs_start(struct ladder *ladder, struct rung *rungs, struct sl_failure *why)
+{
+    for (int32_t i = 0; i < ladder->rung_count; i++) {
+        if (pthread_create(&rungs[i].thread, NULL, rung_run, &rungs[i]) != 0)
+            return sl_fail(why, SL_ENOMEM, "no thread for rung %s", rungs[i].plan->name);
+        rungs[i].started = true;
+    }
+    return SL_OK;
+}
+
+static int pass_encode(struct ladder *ladder, struct rung *rungs, struct source *source,
+                       struct feeder *feeder, struct sl_failure *why)
+{
+    for (int32_t i = 0; i < ladder->job->segment_count; i++)
+        ladder->segments[i].frame_count = ladder->segments[i].idr_count = 0;
+    if (frame_ring_init(&ladder->ring, ladder->rung_count) != SL_OK)
+        return sl_fail(why, SL_ENOMEM, "no memory for frames");
+    int code = rungs_start(ladder, rungs, why);
+    if (code == SL_OK)
+        code = feed_all(ladder, source, feeder, why);
+    if (code != SL_OK)
+        frame_ring_abort(&ladder->ring);
+    for (int32_t i = 0; i < ladder->rung_count; i++)
+        if (rungs[i].started)
+            pthread_join(rungs[i].thread, NULL);
+    frame_ring_fini(&ladder->ring);
+    /* A rung's failure comes before the decoder's, which was only woken by it. */
+    if (ladder->failure.code != SL_OK) {
+        *why = ladder->failure;
+        return ladder->failure.code;
+    }
+    return code;
+}
+
+/* Every pass has to see the same frames. */
+static int pass_report(struct ladder *ladder, const struct source *source,
+                       const struct feeder *feeder, struct sl_failure *why)
+{
+    const struct media_range_stats *stats = media_range_stats(source->range);
+    struct report_transcode *report = &ladder->run->report.transcode;
+    uint64_t seam_next = ladder->job->last_chunk ? 0 : stats->seam_next;
+    if (ladder->rung_first > 0 &&
+        (report->frame_count != feeder->frame_count || report->seam_first != stats->seam_first ||
+         report->seam_next != seam_next))
+        return sl_fail(why, SL_EDECODE,
+                       "the source decoded to other frames when it was decoded again");
+    report->frame_count = feeder->frame_count;
+    report->seam_first = stats->seam_first;
+    report->seam_next = seam_next;
+    if (ladder->rung_count > report->sessions)
+        report->sessions = ladder->rung_count;
+    if (stats->errors)
+        sl_warn(&ladder->run->about,
+                "the decoder complained %" PRId64 " times, and all frames came", stats->errors);
+    return SL_OK;
+}
+
+/* CPU time of this thread goes to decoding, but for what opening the encoders took. */
+static int pass_run(struct ladder *ladder, struct hal_device *device,
+                    struct report_rendition *renditions, struct sl_failure *why)
+{
+    struct report_transcode *report = &ladder->run->report.transcode;
+    struct rung rungs[POLICY_RUNGS_MAX] = {0};
+    struct source source = {0};
+    struct feeder feeder = {.ladder = ladder, .segment = -1};
+    int64_t from_ns = run_thread_cpu_ns(), opening_ns = 0;
+    int code = source_open(ladder, &source, why);
+    if (code == SL_OK) {
+        opening_ns = run_thread_cpu_ns();
+        code = rungs_open(ladder, rungs, device, renditions, why);
+        opening_ns = run_thread_cpu_ns() - opening_ns;
+    }
+    if (code == SL_OK)
+        code = pass_encode(ladder, rungs, &source, &feeder, why);
+    if (code == SL_OK)
+        code = pass_report(ladder, &source, &feeder, why);
+    report->encode_cpu_ns += opening_ns;
+    report->decode_cpu_ns += run_thread_cpu_ns() - from_ns - opening_ns;
+    for (int32_t i = 0; i < POLICY_RUNGS_MAX; i++) {
+        report->scale_cpu_ns += rungs[i].scale_cpu_ns;
+        report->encode_cpu_ns += rungs[i].encode_cpu_ns;
+        rung_close(&rungs[i]);
+    }
+    source_close(&source);
     return code;
 }
 
@@ -186,66 +340,12 @@ static int device_choose(struct worker_run *run, const struct job_transcode *job
     return SL_OK;
 }
 
-static int ladder_run(struct ladder *ladder, struct rung *rungs, struct media_range *range,
-                      struct media_filter *pictures, AVFrame *first, struct sl_failure *why)
-{
-    struct worker_run *run = ladder->run;
-    const struct job_transcode *job = ladder->job;
-    struct report_rendition *renditions =
-        sl_arena_array(&run->arena, (size_t)job->rung_count, sizeof *renditions);
-    if (!renditions)
-        return sl_fail(why, SL_ENOMEM, "no memory for a report");
-    struct hal_device *device = NULL;
-    int64_t opening_ns = run_thread_cpu_ns();
-    int code = device_choose(run, job, &device, why);
-    for (int i = 0; code == SL_OK && i < job->rung_count; i++)
-        code = rung_open(&rungs[i], ladder, i, device, &renditions[i], why);
-    if (code != SL_OK)
-        return code;
-    opening_ns = run_thread_cpu_ns() - opening_ns;
-    for (int i = 0; i < job->rung_count; i++) {
-        if (pthread_create(&rungs[i].thread, NULL, rung_run, &rungs[i]) != 0) {
-            frame_ring_abort(&ladder->ring);
-            code = sl_fail(why, SL_ENOMEM, "no thread for rung %s", job->rungs[i].name);
-            break;
-        }
-        rungs[i].started = true;
-    }
-    struct feeder feeder = {.ladder = ladder, .segment = -1};
-    if (code == SL_OK)
-        code = feed_all(ladder, range, pictures, first, &feeder, why);
-    if (code != SL_OK)
-        frame_ring_abort(&ladder->ring);
-    for (int i = 0; i < job->rung_count; i++)
-        if (rungs[i].started)
-            pthread_join(rungs[i].thread, NULL);
-    /* A rung's failure comes before the decoder's, which was only woken by it. */
-    if (ladder->failure.code != SL_OK) {
-        *why = ladder->failure;
-        return ladder->failure.code;
-    }
-    if (code != SL_OK)
-        return code;
-    run->report.renditions = renditions;
-    run->report.rendition_count = job->rung_count;
-    memcpy(run->report.device_id, device->device_id, sizeof run->report.device_id);
-    struct report_transcode *report = &run->report.transcode;
-    report->frame_count = feeder.frame_count;
-    report->encode_cpu_ns = opening_ns;
-    report->decode_cpu_ns = -opening_ns; /* of the same thread; the rest is added at the end */
-    for (int i = 0; i < job->rung_count; i++) {
-        report->scale_cpu_ns += rungs[i].scale_cpu_ns;
-        report->encode_cpu_ns += rungs[i].encode_cpu_ns;
-    }
-    return SL_OK;
-}
-
 static int ladder_prepare(struct ladder *ladder, struct sl_failure *why)
 {
     const struct job_transcode *job = ladder->job;
     ladder->segments =
         sl_arena_array(&ladder->run->arena, (size_t)job->segment_count, sizeof *ladder->segments);
-    if (!ladder->segments || frame_ring_init(&ladder->ring, job->rung_count) != SL_OK)
+    if (!ladder->segments)
         return sl_fail(why, SL_ENOMEM, "no memory for %d segments", job->segment_count);
     for (int32_t i = 0; i < job->segment_count; i++) {
         ladder->segments[i].start_ticks = ticks_of(job, job->segments[i].start_pts);
@@ -260,55 +360,26 @@ static int ladder_prepare(struct ladder *ladder, struct sl_failure *why)
 int job_transcode(struct worker_run *run, struct sl_failure *why)
 {
     const struct job_transcode *job = &run->job.transcode;
-    int64_t decode_from_ns = run_thread_cpu_ns();
+    struct ladder ladder = {.run = run, .job = job};
+    struct hal_device *device = NULL;
     int code = job_judge(job, why);
-    struct media_input input;
-    if (code == SL_OK)
-        code = run_input(run, 0, &input, why);
     if (code != SL_OK)
         return code;
-    struct ladder ladder = {.run = run, .job = job};
-    struct rung rungs[POLICY_RUNGS_MAX] = {0};
-    struct media_range *range = NULL;
-    struct media_range_params params = {
-        .video = &job->source,
-        .start_pts = job->start_pts,
-        .end_pts = job->end_pts,
-        .preroll = job->preroll,
-        .context = job->picture.deinterlace,
-    };
-    struct media_filter *pictures = NULL;
-    struct media_filter_params how = {&job->source, &job->picture, job->start_pts, job->end_pts};
-    code = media_range_open(&input, &params, &range, why);
+    struct report_rendition *renditions =
+        sl_arena_array(&run->arena, (size_t)job->rung_count, sizeof *renditions);
+    if (!renditions)
+        return sl_fail(why, SL_ENOMEM, "no memory for a report");
+    code = ladder_prepare(&ladder, why);
     if (code == SL_OK)
-        code = media_filter_open(range, &how, &pictures, why);
-    AVFrame *first = NULL;
-    if (code == SL_OK) {
-        run_first_work(run);
-        int got = media_filter_next(pictures, &first, why);
-        code = got > 0 ? SL_OK
-               : got < 0
-                   ? got
-                   : sl_fail(why, SL_EDECODE, "no frame of the chunk from %" PRId64 " decodes",
-                             job->start_pts);
+        code = device_choose(run, job, &device, why);
+    while (code == SL_OK && ladder.rung_first < job->rung_count) {
+        code = pass_run(&ladder, device, renditions, why);
+        ladder.rung_first += ladder.rung_count;
     }
-    if (code == SL_OK)
-        code = ladder_prepare(&ladder, why);
-    if (code == SL_OK)
-        code = ladder_run(&ladder, rungs, range, pictures, first, why);
-    if (code == SL_OK) {
-        const struct media_range_stats *stats = media_range_stats(range);
-        run->report.transcode.seam_first = stats->seam_first;
-        run->report.transcode.seam_next = job->last_chunk ? 0 : stats->seam_next;
-        run->report.transcode.decode_cpu_ns += run_thread_cpu_ns() - decode_from_ns;
-        if (stats->errors)
-            sl_warn(&run->about, "the decoder complained %" PRId64 " times, and all frames came",
-                    stats->errors);
-    }
-    for (int i = 0; i < job->rung_count; i++)
-        rung_close(&rungs[i]);
-    frame_ring_fini(&ladder.ring);
-    media_filter_close(&pictures);
-    media_range_close(&range);
-    return code;
+    if (code != SL_OK)
+        return code;
+    run->report.renditions = renditions;
+    run->report.rendition_count = job->rung_count;
+    memcpy(run->report.device_id, device->device_id, sizeof run->report.device_id);
+    return SL_OK;
 }

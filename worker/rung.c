@@ -224,11 +224,12 @@ static int frame_encode(struct rung *rung, const struct ring_slot *slot, struct 
 static int rung_work(struct rung *rung, struct sl_failure *why)
 {
     struct ladder *ladder = rung->ladder;
+    const int reader = rung->index - ladder->rung_first;
     const struct ring_slot *slot;
     int got;
-    while ((got = frame_ring_take(&ladder->ring, rung->index, &slot)) > 0) {
+    while ((got = frame_ring_take(&ladder->ring, reader, &slot)) > 0) {
         int code = frame_encode(rung, slot, why);
-        frame_ring_release(&ladder->ring, rung->index);
+        frame_ring_release(&ladder->ring, reader);
         if (code != SL_OK)
             return code;
     }

@@ -28,12 +28,15 @@ struct ladder_segment {
     int32_t idr_count;
 };
 
-/* What the rungs of one job share. */
+/* What the rungs of one job share. Where its device has fewer sessions than the job has rungs, they are done in
+ * passes, each of which decodes the source again. */
 struct ladder {
     struct worker_run *run;
     const struct job_transcode *job;
+    int32_t rung_first; /* of this pass, among the job's rungs */
+    int32_t rung_count;
     struct frame_ring ring;
-    struct ladder_segment *segments; /* one per segment of the job */
+    struct ladder_segment *segments; /* one per segment of the job; of this pass */
     int64_t frame_total;             /* predicted, over all rungs */
     atomic_int_fast64_t frames_done; /* encoded, over all rungs */
     int32_t check_rung;              /* whose segment is decoded back; -1: none, -2: all of all */
@@ -45,7 +48,7 @@ struct ladder {
 struct rung {
     struct ladder *ladder;
     const struct plan_rung *plan;
-    int index;
+    int index; /* among the job's rungs */
     pthread_t thread;
     bool started;
     enum hal_layout layout; /* as the encoder reads pictures */

@@ -203,6 +203,42 @@ static void test_report_tells_times_and_names(void **state)
     kit_video_fini(&video);
 }
 
+/* A device with one session does one rung after the other, and what comes out is the same. */
+static void test_rungs_in_passes_are_those_of_one_pass(void **state)
+{
+    (void)state;
+    struct kit_video once = {0}, passes = {.sessions = 1};
+    struct kit_video *const both[] = {&once, &passes};
+    for (int i = 0; i < 2; i++) {
+        made_video(both[i]);
+        both[i]->policy.check = CHECK_ALL;
+        kit_video_probe(both[i], KIT_FILES);
+        kit_video_plan(both[i]);
+        kit_video_transcode(both[i], KIT_FILES);
+        assert_int_equal(both[i]->transcode[0].report.transcode.sessions, i ? 1 : 2);
+    }
+    const struct kit_result *a = &once.transcode[0], *b = &passes.transcode[0];
+    assert_int_equal(a->report.transcode.frame_count, b->report.transcode.frame_count);
+    assert_true(a->report.transcode.seam_next == b->report.transcode.seam_next);
+    assert_int_equal(a->output_count, b->output_count);
+    for (int32_t i = 0; i < a->output_count; i++) {
+        const struct kit_output *other = NULL;
+        for (int32_t j = 0; j < b->output_count; j++)
+            if (strcmp(a->outputs[i].name, b->outputs[j].name) == 0)
+                other = &b->outputs[j];
+        assert_non_null(other);
+        struct sl_buf one = {0}, two = {0};
+        kit_read(&a->outputs[i].file, &one);
+        kit_read(&other->file, &two);
+        assert_int_equal(one.length, two.length);
+        assert_memory_equal(one.data, two.data, one.length);
+        sl_buf_fini(&one);
+        sl_buf_fini(&two);
+    }
+    kit_video_fini(&once);
+    kit_video_fini(&passes);
+}
+
 /* Where audio is silent or missing at the end, segments still pair up. */
 static void test_audio_that_ends_early_is_padded(void **state)
 {
@@ -304,6 +340,7 @@ int main(void)
         cmocka_unit_test(test_made_clip_goes_through_over_files),
         cmocka_unit_test(test_made_clip_goes_through_over_the_range_socket),
         cmocka_unit_test(test_report_tells_times_and_names),
+        cmocka_unit_test(test_rungs_in_passes_are_those_of_one_pass),
         cmocka_unit_test(test_audio_that_ends_early_is_padded),
         cmocka_unit_test(test_verify_finds_what_is_wrong),
         cmocka_unit_test(test_bbb_goes_through_every_step),

@@ -378,6 +378,7 @@ void kit_video_transcode(struct kit_video *video, enum kit_way way)
             plan_transcode_job(plan, &video->policy, piece, PREROLL_NONE, &video->arena, &job),
             SL_OK);
         job_sign(&job, 100 + (uint64_t)piece);
+        job.sessions = video->sessions;
         struct kit_result *result = &video->transcode[piece];
         kit_job(&job, &video->source, 1, way, &video->arena, result);
         kit_must_pass(result);

@@ -79,6 +79,7 @@ struct policy kit_policy_small(void);
 
 /* A video on its way through all steps. */
 struct kit_video {
+    int32_t sessions; /* of a transcode's device; 0: as many as rungs */
     struct kit_file source;
     struct policy policy;
     struct sl_arena arena;
