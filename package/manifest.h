@@ -3,7 +3,8 @@
  * HLS: RFC 8216 and draft-pantos-hls-rfc8216bis. DASH: ISO/IEC 23009-1, SegmentTimeline, one Period. Both name the
  * same segments. Bandwidths are measured from the segments' sizes: BANDWIDTH is the largest segment rate of
  * video plus the largest audio of the group, AVERAGE-BANDWIDTH the mean. Audio: a group for each entry of the policy,
- * in it all tracks; a variant for each picture and group; in DASH an adaptation set for each codec, track and channels.
+ * in it all tracks; a variant for each picture and group; in DASH an adaptation set for each video codec, and for each
+ * audio codec, track and channels. HDR is told by VIDEO-RANGE and by CICP properties.
  * Names in the set are escaped; keys are written relative to the manifest's own key.
  *
  * Errors:  SL_EMISMATCH for a set that no manifest can describe (a gap, no rendition).

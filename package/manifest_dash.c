@@ -135,7 +135,26 @@ static bool switchable(const struct published_rendition *a, const struct publish
         return false;
     return a->audio ? a->audio_codec == b->audio_codec && a->track == b->track &&
                           a->channels == b->channels
-                    : a->codec == b->codec;
+                    : a->codec == b->codec && a->color_transfer == b->color_transfer;
+}
+
+/* HDR says so in a property that a player has to know (ISO/IEC 23001-8; DASH-IF IOP, part 7): one that does not leaves
+ * the set alone and plays another. */
+static void range_put(struct sl_buf *out, const struct published_rendition *r)
+{
+    const struct {
+        const char *name;
+        int32_t value;
+    } properties[] = {{"ColourPrimaries", r->color_primaries},
+                      {"TransferCharacteristics", r->color_transfer},
+                      {"MatrixCoefficients", r->color_matrix}};
+    if (r->color_transfer != 16 && r->color_transfer != 18) /* PQ, HLG */
+        return;
+    for (size_t i = 0; i < sizeof properties / sizeof *properties; i++)
+        sl_buf_printf(out,
+                      "      <EssentialProperty schemeIdUri=\"urn:mpeg:mpegB:cicp:%s\" "
+                      "value=\"%d\"/>\n",
+                      properties[i].name, properties[i].value);
 }
 
 /* What a person and a player choose a track by. */
@@ -228,6 +247,8 @@ int manifest_dash(const struct published_set *set, struct sl_buf *out, struct sl
         sl_buf_text(out, ">\n");
         if (r->audio)
             track_put(out, set, r);
+        else
+            range_put(out, r);
         int32_t next = i;
         do {
             representation_put(out, set, &set->renditions[next++]);

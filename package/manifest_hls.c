@@ -250,6 +250,13 @@ static void group_sum(const struct groups *g, const struct published_rendition *
     }
 }
 
+/* draft-pantos-hls-rfc8216bis, 4.4.6.2. Transfer characteristics 16 is PQ, 18 is HLG. What SUPPLEMENTAL-CODECS is for,
+ * layers beside a base (Dolby Vision), is not made. */
+static const char *range_word(int32_t transfer)
+{
+    return transfer == 16 ? "PQ" : transfer == 18 ? "HLG" : "SDR";
+}
+
 /* video NULL: sound alone, the group's first track. group NULL: a picture without sound. */
 static void variant_put(struct sl_buf *out, const struct published_set *set,
                         const struct published_rendition *video, const struct groups *g,
@@ -277,6 +284,7 @@ static void variant_put(struct sl_buf *out, const struct published_set *set,
                               INT64_C(2) * set->frame_rate.den);
             sl_buf_printf(out, ",FRAME-RATE=%" PRId64 ".%03" PRId64, millis / 1000, millis % 1000);
         }
+        sl_buf_printf(out, ",VIDEO-RANGE=%s", range_word(video->color_transfer));
     }
     if (group) {
         sl_buf_text(out, ",AUDIO=");

@@ -6,6 +6,8 @@
 
 #include "base/time.h"
 
+enum { H273_PQ = 16, H273_HLG = 18 };
+
 #define ENTRIES_MAX PLAN_SEGMENTS_MAX
 
 /* ---- texts ---- */
@@ -333,6 +335,12 @@ static int variant_check(const struct published_rendition *r, struct span tag,
     snprintf(size, sizeof size, "%dx%d", r->width, r->height);
     if (!r->audio && (!attribute(tag, "RESOLUTION", ',', &value) || !span_is(value, size)))
         return sl_fail(why, SL_EVERIFY, "the variant of %s does not say %s", r->name, size);
+    const char *range = r->color_transfer == H273_PQ    ? "PQ"
+                        : r->color_transfer == H273_HLG ? "HLG"
+                                                        : "SDR";
+    if (!r->audio && (!attribute(tag, "VIDEO-RANGE", ',', &value) || !span_is(value, range)))
+        return sl_fail(why, SL_EVERIFY, "the variant of %s does not say that it is %s", r->name,
+                       range);
     return SL_OK;
 }
 
@@ -531,6 +539,39 @@ static int representation_end(const struct place *p, struct sl_failure *why)
     return SL_OK;
 }
 
+/* What the reader knows of an AdaptationSet. */
+struct adaptation {
+    const struct published_rendition *first;
+    int64_t transfer; /* 0: it says nothing */
+};
+
+static void adaptation_step(struct adaptation *set, struct span tag)
+{
+    struct span scheme;
+    if (span_starts(tag, "AdaptationSet "))
+        *set = (struct adaptation){0};
+    if (span_starts(tag, "EssentialProperty ") && attribute(tag, "schemeIdUri", ' ', &scheme) &&
+        span_is(scheme, "urn:mpeg:mpegB:cicp:TransferCharacteristics") &&
+        !attribute_number(tag, "value", ' ', &set->transfer))
+        set->transfer = -1;
+}
+
+/* Players switch freely inside a set, and choose or leave it by what it says of its light. */
+static int adaptation_check(struct adaptation *set, const struct published_rendition *r,
+                            struct sl_failure *why)
+{
+    bool hdr = !r->audio && (r->color_transfer == H273_PQ || r->color_transfer == H273_HLG);
+    if (set->transfer != (hdr ? r->color_transfer : 0))
+        return sl_fail(why, SL_EVERIFY, "the MPD's set of %s has transfer %lld, not %d", r->name,
+                       (long long)set->transfer, hdr ? r->color_transfer : 0);
+    if (!set->first)
+        set->first = r;
+    if (set->first->audio != r->audio || (!r->audio && set->first->codec != r->codec))
+        return sl_fail(why, SL_EVERIFY, "%s and %s are in one set of the MPD, but of two codecs",
+                       set->first->name, r->name);
+    return SL_OK;
+}
+
 /* A tag inside a Representation. */
 static int representation_step(struct place *p, struct span tag, struct sl_failure *why)
 {
@@ -563,6 +604,7 @@ int manifest_dash_check(const struct published_set *set, const char *text, size_
     struct span rest = {text, bytes}, tag = {0};
     int32_t index = -1;
     struct place place = {0};
+    struct adaptation adaptation = {0};
     bool mpd_closed = false;
     while (rc == SL_OK && tag_next(&rest, &tag)) {
         if (span_starts(tag, "Representation ")) {
@@ -581,11 +623,15 @@ int manifest_dash_check(const struct published_set *set, const char *text, size_
                 !span_is(codecs, place.rendition->codecs))
                 rc = sl_fail(why, SL_EVERIFY, "the MPD lacks codecs %s or bandwidth for %s",
                              place.rendition->codecs, place.rendition->name);
+            else
+                rc = adaptation_check(&adaptation, place.rendition, why);
         } else if (span_is(tag, "/Representation") && place.rendition) {
             rc = representation_end(&place, why);
             place.rendition = NULL;
         } else if (place.rendition) {
             rc = representation_step(&place, tag, why);
+        } else {
+            adaptation_step(&adaptation, tag);
         }
         mpd_closed = span_is(tag, "/MPD");
     }

@@ -149,19 +149,20 @@ static void test_master_playlist_is_exactly_this(void **state)
     assert_int_equal(manifest_hls_master(&s.set, &out, &why), SL_OK);
     /* 720p: 1,500,000 bytes in 6.006 s; 2,650,000 in 13.013 s. Audio: 96,000 in 5.994667 s, its priming not shown;
      * 208,000 in 13.013333 s. */
-    same(&out, "#EXTM3U\n"
-               "#EXT-X-VERSION:7\n"
-               "#EXT-X-INDEPENDENT-SEGMENTS\n"
-               "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"aac-128\",NAME=\"English\",LANGUAGE=\"en\","
-               "DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"2\",URI=\"audio/aac-128/playlist.t9.m3u8\"\n"
-               "#EXT-X-STREAM-INF:BANDWIDTH=2126116,AVERAGE-BANDWIDTH=1757008,"
-               "CODECS=\"avc1.64001F,mp4a.40.2\",RESOLUTION=1280x720,FRAME-RATE=23.976,"
-               "AUDIO=\"aac-128\"\n"
-               "h264/720p/playlist.t9.m3u8\n"
-               "#EXT-X-STREAM-INF:BANDWIDTH=927315,AVERAGE-BANDWIDTH=742637,"
-               "CODECS=\"avc1.64001E,mp4a.40.2\",RESOLUTION=640x360,FRAME-RATE=23.976,"
-               "AUDIO=\"aac-128\"\n"
-               "h264/360p/playlist.t9.m3u8\n");
+    same(&out,
+         "#EXTM3U\n"
+         "#EXT-X-VERSION:7\n"
+         "#EXT-X-INDEPENDENT-SEGMENTS\n"
+         "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"aac-128\",NAME=\"English\",LANGUAGE=\"en\","
+         "DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"2\",URI=\"audio/aac-128/playlist.t9.m3u8\"\n"
+         "#EXT-X-STREAM-INF:BANDWIDTH=2126116,AVERAGE-BANDWIDTH=1757008,"
+         "CODECS=\"avc1.64001F,mp4a.40.2\",RESOLUTION=1280x720,FRAME-RATE=23.976,VIDEO-RANGE=SDR,"
+         "AUDIO=\"aac-128\"\n"
+         "h264/720p/playlist.t9.m3u8\n"
+         "#EXT-X-STREAM-INF:BANDWIDTH=927315,AVERAGE-BANDWIDTH=742637,"
+         "CODECS=\"avc1.64001E,mp4a.40.2\",RESOLUTION=640x360,FRAME-RATE=23.976,VIDEO-RANGE=SDR,"
+         "AUDIO=\"aac-128\"\n"
+         "h264/360p/playlist.t9.m3u8\n");
     sl_buf_fini(&out);
 }
 
@@ -397,11 +398,14 @@ static void test_groups_offer_every_track(void **state)
         "GROUP-ID=\"opus-96\",NAME=\"Director\",LANGUAGE=\"en\",DEFAULT=NO,AUTOSELECT=NO,CHANNELS="
         "\"2\","
         "URI=\"audio/aac-128-eng-3/p.m3u8\"\n",
-        "CODECS=\"avc1.64001F,mp4a.40.2\",RESOLUTION=1280x720,FRAME-RATE=23.976,AUDIO=\"aac-"
+        "CODECS=\"avc1.64001F,mp4a.40.2\",RESOLUTION=1280x720,FRAME-RATE=23.976,VIDEO-RANGE=SDR,"
+        "AUDIO=\"aac-"
         "128\"\n",
-        "CODECS=\"avc1.64001E,mp4a.40.2\",RESOLUTION=640x360,FRAME-RATE=23.976,AUDIO=\"aac-384-"
+        "CODECS=\"avc1.64001E,mp4a.40.2\",RESOLUTION=640x360,FRAME-RATE=23.976,VIDEO-RANGE=SDR,"
+        "AUDIO=\"aac-384-"
         "6ch\"\n",
-        "CODECS=\"avc1.64001F,opus,mp4a.40.2\",RESOLUTION=1280x720,FRAME-RATE=23.976,"
+        "CODECS=\"avc1.64001F,opus,mp4a.40.2\",RESOLUTION=1280x720,FRAME-RATE=23.976,VIDEO-RANGE="
+        "SDR,"
         "AUDIO=\"opus-96\"\n",
     };
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
@@ -585,6 +589,8 @@ static void test_changed_masters_and_mpds_are_found(void **state)
         {"AUDIO=\"aac-128\"", "AUDIO=\"aac-12\""},
         {"DEFAULT=YES", "DEFAULT=NO"},
         {"NAME=\"English\"", "NAME=\"\""},
+        {"VIDEO-RANGE=SDR", "VIDEO-RANGE=PQ"},
+        {",VIDEO-RANGE=SDR", ""},
     };
     static const char *const mpds[][2] = {
         {"$Number%06d$", "$Number%05d$"},
@@ -623,6 +629,116 @@ static void test_changed_masters_and_mpds_are_found(void **state)
     }
 }
 
+/* The small set, and its pictures again as HDR10 in AV1 and as SDR in H.265. */
+struct tiers {
+    struct small small;
+    struct published_set set;
+    struct published_rendition renditions[5];
+    struct published_segment segments[2][3];
+};
+
+static void tiers_make(struct tiers *t)
+{
+    small_make(&t->small);
+    static const char *const folders[] = {"h265/720p", "av1/720p"};
+    t->renditions[0] = t->small.renditions[0];
+    t->renditions[1] = t->small.renditions[1];
+    t->renditions[4] = t->small.renditions[2];
+    for (int r = 0; r < 2; r++) {
+        struct published_rendition *out = &t->renditions[2 + r];
+        *out = t->renditions[0];
+        out->codec = r ? CODEC_AV1 : CODEC_H265;
+        out->color_primaries = out->color_matrix = r ? 9 : 1;
+        out->color_transfer = r ? 16 : 1;
+        snprintf(out->codecs, sizeof out->codecs, "%s",
+                 r ? "av01.0.05M.10.0.110.09.16.09.0" : "hvc1.1.6.L93.90");
+        snprintf(out->init_key, sizeof out->init_key, "%s/init.t5.mp4", folders[r]);
+        snprintf(out->playlist_key, sizeof out->playlist_key, "%s/playlist.t9.m3u8", folders[r]);
+        out->segments = t->segments[r];
+        for (int i = 0; i < 3; i++) {
+            t->segments[r][i] = t->small.segments[0][i];
+            snprintf(t->segments[r][i].key, sizeof t->segments[r][i].key, "%s/%06d.t%d.m4s",
+                     folders[r], i, 57 + i);
+        }
+    }
+    t->set = t->small.set;
+    t->set.renditions = t->renditions;
+    t->set.rendition_count = 5;
+}
+
+static void test_codecs_and_ranges_are_told_apart(void **state)
+{
+    (void)state;
+    struct tiers t;
+    struct sl_buf master = {0}, mpd = {0};
+    struct sl_failure why = {0};
+    tiers_make(&t);
+    assert_int_equal(manifest_hls_master(&t.set, &master, &why), SL_OK);
+    assert_int_equal(manifest_dash(&t.set, &mpd, &why), SL_OK);
+    const char *text = (const char *)master.data;
+    const char *h264 = strstr(text, "CODECS=\"avc1.64001F,mp4a.40.2\"");
+    const char *h265 = strstr(text, "CODECS=\"hvc1.1.6.L93.90,mp4a.40.2\"");
+    const char *av1 = strstr(text, "CODECS=\"av01.0.05M.10.0.110.09.16.09.0,mp4a.40.2\",RESOLUTION="
+                                   "1280x720,FRAME-RATE=23.976,VIDEO-RANGE=PQ,");
+    assert_true(h264 && h265 && av1 && h264 < h265 && h265 < av1);
+    text = (const char *)mpd.data;
+    int sets = 0;
+    for (const char *at = text; (at = strstr(at, "<AdaptationSet ")); at++)
+        sets++;
+    assert_int_equal(sets, 4);
+    const char *hdr = strstr(text, "      <EssentialProperty schemeIdUri=\"urn:mpeg:mpegB:cicp:"
+                                   "ColourPrimaries\" value=\"9\"/>\n"
+                                   "      <EssentialProperty schemeIdUri=\"urn:mpeg:mpegB:cicp:"
+                                   "TransferCharacteristics\" value=\"16\"/>\n"
+                                   "      <EssentialProperty schemeIdUri=\"urn:mpeg:mpegB:cicp:"
+                                   "MatrixCoefficients\" value=\"9\"/>\n"
+                                   "      <Representation id=\"av1-720p\"");
+    assert_non_null(hdr);
+    assert_null(strstr(hdr + 300, "EssentialProperty schemeIdUri=\"urn:mpeg:mpegB:cicp:Col"));
+    assert_int_equal(manifest_master_check(&t.set, (char *)master.data, master.length, &why),
+                     SL_OK);
+    assert_int_equal(manifest_dash_check(&t.set, (char *)mpd.data, mpd.length, &why), SL_OK);
+    sl_buf_fini(&master);
+    sl_buf_fini(&mpd);
+}
+
+static void test_mixed_up_codecs_and_ranges_are_found(void **state)
+{
+    (void)state;
+    static const char *const mpds[][2] = {
+        {"cicp:TransferCharacteristics\" value=\"16\"",
+         "cicp:TransferCharacteristics\" value=\"18\""},
+        {"cicp:TransferCharacteristics", "cicp:Transfer"},
+        {"av01.0.05M.10.0.110.09.16.09.0", "av01.0.05M.10.0.110.09.18.09.0"},
+        {"codecs=\"hvc1.", "codecs=\"hev1."},
+    };
+    struct tiers t;
+    struct sl_failure why = {0};
+    tiers_make(&t);
+    for (size_t i = 0; i < sizeof mpds / sizeof *mpds; i++) {
+        struct sl_buf out = {0};
+        assert_int_equal(manifest_dash(&t.set, &out, &why), SL_OK);
+        replace(&out, mpds[i][0], mpds[i][1]);
+        if (manifest_dash_check(&t.set, (char *)out.data, out.length, &why) != SL_EVERIFY)
+            fail_msg("\"%s\" for \"%s\" was not seen", mpds[i][1], mpds[i][0]);
+        sl_buf_fini(&out);
+    }
+    /* One set for two codecs: players would switch between what they cannot. */
+    struct sl_buf out = {0};
+    assert_int_equal(manifest_dash(&t.set, &out, &why), SL_OK);
+    char *first = strstr((char *)out.data, "    </AdaptationSet>");
+    char *next = strstr(first, "      <Representation");
+    memset(first, ' ', (size_t)(next - first));
+    assert_int_equal(manifest_dash_check(&t.set, (char *)out.data, out.length, &why), SL_EVERIFY);
+    assert_non_null(strstr(why.message, "of two codecs"));
+    sl_buf_fini(&out);
+    out = (struct sl_buf){0};
+    assert_int_equal(manifest_hls_master(&t.set, &out, &why), SL_OK);
+    replace(&out, "VIDEO-RANGE=PQ", "VIDEO-RANGE=HLG");
+    assert_int_equal(manifest_master_check(&t.set, (char *)out.data, out.length, &why), SL_EVERIFY);
+    sl_buf_fini(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -639,6 +755,8 @@ int main(void)
         cmocka_unit_test(test_ten_hours_do_not_drift),
         cmocka_unit_test(test_changed_playlists_are_found),
         cmocka_unit_test(test_changed_masters_and_mpds_are_found),
+        cmocka_unit_test(test_codecs_and_ranges_are_told_apart),
+        cmocka_unit_test(test_mixed_up_codecs_and_ranges_are_found),
     };
     return cmocka_run_group_tests_name("manifest", tests, NULL, NULL);
 }
