@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "media/media_log.h"
 #include "worker/backends.h"
+#include "worker/calibrate.h"
 #include "worker/probe_devices.h"
 #include "worker/run.h"
 #include "worker/sandbox.h"
@@ -27,6 +28,8 @@ static const char usage[] =
     "lease's\n"
     "work and ends. By hand only these are of use:\n"
     "  --probe-devices   print the devices of this machine as JSON\n"
+    "  --calibrate KIND:DEVICE  measure how fast a device encodes (\"cpu:cpu\"); --quick: only a "
+    "little\n"
     "  --version         print the version\n"
     "  --help            print this\n";
 
@@ -95,17 +98,37 @@ static int serve(int socket)
     _exit(code == SL_OK ? 0 : 1);
 }
 
+/* "nvenc:GPU-…": a device's kind and id. */
+static bool device_named(const char *name, struct calibrate_params *out)
+{
+    for (int kind = 0; kind < DEVICE_KIND_COUNT; kind++) {
+        const char *word = device_kind_word((enum device_kind)kind);
+        size_t length = strlen(word);
+        if (strncmp(name, word, length) == 0 && name[length] == ':') {
+            out->kind = (enum device_kind)kind;
+            out->device_id = name + length + 1;
+            return true;
+        }
+    }
+    return false;
+}
+
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
         {"control-fd", required_argument, NULL, 'c'},
         {"probe-devices", no_argument, NULL, 'p'},
+        {"calibrate", required_argument, NULL, 'm'},
+        {"quick", no_argument, NULL, 'q'},
+        {"full", no_argument, NULL, 'f'},
+        {"into", required_argument, NULL, 'i'},
         {"version", no_argument, NULL, 'v'},
         {"help", no_argument, NULL, 'h'},
         {0},
     };
     int control_fd = CONTROL_FD;
     bool probe = false;
+    struct calibrate_params measure = {.depth = CALIBRATE_NORMAL};
     sl_log_open("sluice-worker");
     for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         char *end;
@@ -124,6 +147,24 @@ int main(int argc, char **argv)
         case 'p':
             probe = true;
             break;
+        case 'm':
+            if (!device_named(optarg, &measure)) {
+                fprintf(stderr,
+                        "sluice-worker: --calibrate takes a kind and a device, as in cpu:cpu, not "
+                        "'%s'; --probe-devices lists them\n",
+                        optarg);
+                return EXIT_USAGE;
+            }
+            break;
+        case 'q':
+            measure.depth = CALIBRATE_QUICK;
+            break;
+        case 'f':
+            measure.depth = CALIBRATE_FULL;
+            break;
+        case 'i':
+            measure.into = optarg;
+            break;
         case 'v':
             printf("sluice-worker %s\n", SLUICE_VERSION);
             return 0;
@@ -141,6 +182,8 @@ int main(int argc, char **argv)
     }
     signal(SIGPIPE, SIG_IGN);
     media_log_start();
+    if (measure.device_id)
+        return calibrate(&measure);
     if (probe)
         return probe_devices(is_socket(control_fd) ? control_fd : -1);
     if (!is_socket(control_fd)) {
