@@ -305,12 +305,12 @@ static void vaapi_close(void *state)
     av_buffer_unref(&v->frames);
 }
 
-/* libavcodec makes an I/O error of whatever a driver answers; the device itself is asked whether it is there. */
+/* libavcodec makes an I/O error of whatever a driver answers in mid-encode. It took the parameters, so the device is at
+ * fault, even where it answers again by the time it is asked. */
 static int error_classify(const struct lavc *lavc, int av)
 {
     const struct vaapi *v = (const struct vaapi *)(const void *)lavc;
-    (void)av;
-    return gpu_va_alive(v->display) ? 0 : SL_EDEVICELOST;
+    return av == AVERROR(EIO) || !gpu_va_alive(v->display) ? SL_EDEVICELOST : 0;
 }
 
 /* Why an open failed: no room for another encoder, or parameters that the driver does not take. */

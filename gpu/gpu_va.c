@@ -119,7 +119,7 @@ static int initialize(VADisplay display, const char *device_id, const char *kern
     int major, minor;
     char said[SL_MESSAGE_BYTES / 2] = "";
     if (!display)
-        return sl_fail(why, SL_ENOMEM, "%s: no VA display could be made", device_id);
+        return sl_fail(why, SL_EDEVICELOST, "%s: no VA display can be made of it", device_id);
     vaSetErrorCallback(display, message_keep, said);
     vaSetInfoCallback(display, message_drop, NULL);
     VAStatus status = vaInitialize(display, &major, &minor);
