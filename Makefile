@@ -65,7 +65,7 @@ sluice_PKGS := libcurl jansson yaml-0.1 libcrypto
 PROGRAMS := $(foreach p,$(PROGRAMS),$(if $(wildcard $($(p)_MAIN)/main.c),$(p)))
 
 # What the tests of tests/<area>/ link.
-TEST_AREAS := base core plan store objects wire agent hal cpu gpu encoders media package worker config daemon api cli
+TEST_AREAS := base core plan store objects wire agent hal cpu gpu encoders media package worker config daemon api cli drivers
 base_USES     := base model
 core_USES     := scheduler/core model base
 plan_USES     := scheduler/plan model base
@@ -102,6 +102,8 @@ api_PKGS      := $(sluiced_PKGS)
 api_LIBS      := -lnng
 cli_USES      := $(sluice_USES)
 cli_PKGS      := $(sluice_PKGS)
+drivers_USES  := worker model base
+drivers_PKGS  := libavcodec libavutil libseccomp
 
 # ---- flags -----------------------------------------------------------------------------------------
 
@@ -227,6 +229,7 @@ STANDIN_FILES := $(addprefix $(STANDIN)/,libcuda.so.1 libnvidia-encode.so.1 libn
 
 .PHONY: standin
 standin: $(STANDIN_FILES)
+tests-drivers: standin
 
 $(STANDIN)/obj/%.o: %.c
 	@mkdir -p $(@D)

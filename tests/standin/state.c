@@ -238,13 +238,13 @@ static struct standin_shared *shared_map(const char *path, bool create)
         return NULL;
     struct standin_shared *shared = MAP_FAILED;
     struct stat file;
-    /* Closing the descriptor gives the lock back. */
     if (flock(fd, LOCK_EX) == 0 && fstat(fd, &file) == 0 &&
         (file.st_size == (off_t)sizeof *shared ||
          (create && ftruncate(fd, (off_t)sizeof *shared) == 0)))
         shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (shared != MAP_FAILED && create)
         shared_init(shared);
+    flock(fd, LOCK_UN); /* closing would not: the mapping holds the file open */
     close(fd);
     return shared == MAP_FAILED ? NULL : shared;
 }
