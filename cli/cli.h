@@ -85,6 +85,8 @@ int cli_node_undrain(struct cli *cli, const struct cli_args *args);
 /* cli_device.c */
 int cli_device_list(struct cli *cli, const struct cli_args *args);
 int cli_device_hw(struct cli *cli, const struct cli_args *args);
+/* cli_bench.c */
+int cli_bench_run(struct cli *cli, const struct cli_args *args);
 /* cli_dlq.c */
 int cli_dlq_run(struct cli *cli, const struct cli_args *args);
 /* cli_check.c */

@@ -67,6 +67,13 @@ static const struct cli_option drain_options[] = {
     {"wait", NULL, "stay until it is drained; exit 1 when the deadline passes first"},
 };
 
+static const struct cli_option bench_options[] = {
+    {"device", "ID", "only this one, as `sluice hw` names it"},
+    {"quick", NULL, "one preset and one size for each encoder"},
+    {"full", NULL, "three presets, and one session beside all at once"},
+    {"scratch", "DIR", "keep the figures for the agent whose scratch folder this is"},
+};
+
 #define OPTIONS(list) list, (int)(sizeof list / sizeof list[0])
 #define NO_OPTIONS    NULL, 0
 
@@ -117,6 +124,13 @@ static const struct cli_command commands[] = {
      OPTIONS(token_options), 2, 2, cli_token_run},
     {"hw", "", "list what this machine offers for encoding", "Asks sluice-worker; needs no daemon.",
      NO_OPTIONS, 0, 0, cli_device_hw},
+    {"bench", "", "measure how fast this machine's devices encode",
+     "Encodes moving pictures that it paints itself, with every encoder of every device, and needs "
+     "no daemon.\n"
+     "An agent measures a little of that by itself when it first has nothing to do; with --scratch "
+     "it takes\n"
+     "these figures instead. While other work runs they come out too low.",
+     OPTIONS(bench_options), 0, 0, cli_bench_run},
     {"version", "", "print the version", NULL, NO_OPTIONS, 0, 0, version_run},
     {"help", "[COMMAND]", "say how sluice or a command is used", NULL, NO_OPTIONS, 0, 1, help_run},
 };

@@ -138,7 +138,7 @@ class Contract(CliCase):
         self.assertIn("no sluice daemon", done.stderr)
 
     def test_unknown_commands_list_those_that_exist(self):
-        for word in ("simulate", "bench", "sumbit"):
+        for word in ("simulate", "sumbit"):
             done = self.cli(word)
             self.assertEqual(done.returncode, 2)
             self.assertIn('no command "%s"' % word, done.stderr)
@@ -582,6 +582,33 @@ class Up(CliCase):
         done = hw()
         self.assertEqual(done.returncode, 1)
         self.assertIn("killed by signal 11", done.stderr)
+
+    def test_bench_shows_what_the_worker_measures(self):
+        self.rule("sluice-worker", """
+import json
+if sys.argv[1:] == ["--probe-devices"]:
+    print(json.dumps({'devices': [
+        {'device_id': 'cpu', 'kind': 'cpu', 'name': 'A CPU', 'health': 'healthy', 'encodes': ['h264']},
+        {'device_id': 'GPU-1', 'kind': 'nvenc', 'name': 'A GPU', 'health': 'healthy', 'encodes': ['h265'], 'standin': True},
+        {'device_id': 'GPU-2', 'kind': 'nvenc', 'name': 'Computes only', 'health': 'healthy', 'encodes': []}]}))
+    sys.exit(0)
+assert sys.argv[1] == '--calibrate' and '--quick' in sys.argv, sys.argv
+if sys.argv[2] == 'nvenc:GPU-1':
+    os.kill(os.getpid(), 11)
+assert sys.argv[2] == 'cpu:cpu' and sys.argv[-2:] == ['--into', 'S/speeds'], sys.argv
+print('x264\\th264\\tmedium\\t720p\\t8\\t4\\t1\\t20.50\\t82.00', flush=True)
+sys.exit(0)""")
+        bench = lambda *more: run([os.path.join(self.bin, "sluice"), "bench", "--quick", "--scratch", "S"] + list(more))
+        done = bench("--device", "cpu", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        figure = json.loads(done.stdout)["figures"][0]
+        self.assertEqual((figure["encoder"], figure["size"], figure["sessions"], figure["total_mpix_per_s"]), ("x264", "720p", 4, 82.0))
+        done = bench()  # one driver's crash costs its own device's figures alone
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("82.0 Mpix/s", done.stdout)
+        self.assertIn("stand-in", done.stdout)
+        self.assertIn("nvenc:GPU-1: killed by signal 11", done.stderr)
+        self.assertEqual(bench("--device", "nope").returncode, 3)
 
 
 if __name__ == "__main__":
