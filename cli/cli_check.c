@@ -76,11 +76,16 @@ int cli_check_policy(struct cli *cli, const struct cli_args *args)
     if (code == CLI_OK)
         code = file_load(cli, args->words[1], &text);
     if (code == CLI_OK) {
-        int result = config_policy_parse(args->words[1], (const char *)text.data, text.length,
-                                         &policy, &mistakes);
-        char fine[128] = "";
+        int result =
+            config_policy_parse(NULL, (const char *)text.data, text.length, &policy, &mistakes);
+        char fine[128 + POLICY_TIERS_MAX * (POLICY_NAME_BYTES + 2)] = "";
         if (result == SL_OK)
             snprintf(fine, sizeof fine, "policy \"%s\" is fine", policy.name);
+        for (int32_t i = 0; result == SL_OK && i < policy.tier_count; i++) {
+            size_t used = strlen(fine);
+            snprintf(fine + used, sizeof fine - used, "%s%s", i ? ", " : "; its tiers are ",
+                     policy.tiers[i]);
+        }
         code = result_say(cli, args->words[1], result, &mistakes, fine);
     }
     sl_buf_fini(&text);

@@ -59,7 +59,7 @@ static int policy_add(struct cli *cli, const char *policy, json_t *send)
     if (result != SL_OK) {
         code = cli_fail(cli, result == SL_ENOENT ? CLI_NOT_FOUND : CLI_USAGE, sl_error_word(result),
                         "--policy: %s", why.message);
-    } else if (config_policy_parse(policy, (const char *)text.data, text.length, &parsed,
+    } else if (config_policy_parse(NULL, (const char *)text.data, text.length, &parsed,
                                    &mistakes) != SL_OK) {
         struct sl_buf lines = {0};
         config_mistakes_print(policy, &mistakes, &lines);

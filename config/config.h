@@ -45,7 +45,8 @@ void config_policy_default(struct policy *out);
 /* The built-in policy's YAML text. */
 const char *config_policy_default_text(void);
 
-/* name is what mistakes call the file. SL_EINVAL with mistakes filled. */
+/* name: a tier of the file, which then has the codecs of that tier alone; any other name, or NULL, is the whole. SL_EINVAL
+ * with mistakes filled. */
 int config_policy_parse(const char *name, const char *text, size_t length, struct policy *out,
                         struct config_mistakes *mistakes);
 

@@ -31,6 +31,9 @@ static const char *const h265_profiles[] = {"main", "main10", NULL};
 static const char *const *const codec_profiles[CODEC_COUNT] = {
     [CODEC_H264] = h264_profiles, [CODEC_H265] = h265_profiles};
 
+static const char *const depth_words[] = {"8", "10", "source", NULL};
+static const int32_t depths[] = {8, 10, 0};
+static const char *const hdr_words[] = {"sdr", "keep", NULL};
 static const char *const check_words[] = {"none", "sample", "all", NULL};
 static const char *const audio_words[] = {"aac", "opus", NULL};
 static const enum audio_codec audio_codecs[] = {AUDIO_AAC, AUDIO_OPUS};
@@ -43,8 +46,9 @@ static const struct config_key policy_keys[] = {
     {"name", true},    {"gop", false},      {"segment", false},   {"chunk", false},
     {"check", false},  {"attempts", false}, {"watchdog", false},  {"codecs", true},
     {"audio", false},  {"loudness", false}, {"true_peak", false}, {"subtitles", false},
-    {"images", false}, {NULL, false},
+    {"images", false}, {"tiers", false},    {NULL, false},
 };
+static const struct config_key tier_keys[] = {{"name", true}, {"codecs", true}, {NULL, false}};
 static const struct config_key images_keys[] = {
     {"poster", false},
     {"thumbnails", false},
@@ -52,8 +56,8 @@ static const struct config_key images_keys[] = {
     {NULL, false},
 };
 static const struct config_key codec_keys[] = {
-    {"codec", true},    {"route", true}, {"preset", false}, {"mix", false},
-    {"profile", false}, {"rungs", true}, {NULL, false},
+    {"codec", true},  {"route", true}, {"preset", false}, {"mix", false}, {"profile", false},
+    {"depth", false}, {"hdr", false},  {"rungs", true},   {NULL, false},
 };
 static const struct config_key rung_keys[] = {
     {"name", true},    {"height", true},   {"crf", true},
@@ -134,6 +138,43 @@ static void read_profile(const struct config_reader *reader, const struct config
         strncpy(codec->profile, words[at], POLICY_WORD_BYTES - 1);
 }
 
+/* Depth, what becomes of HDR, and whether the profile has room for them. */
+static void read_depth(const struct config_reader *reader, const struct config_node *node,
+                       struct policy_codec *codec)
+{
+    const struct config_node *depth = config_map_find(node, "depth");
+    const struct config_node *hdr = config_map_find(node, "hdr");
+    const struct config_node *profile = config_map_find(node, "profile");
+    int32_t at = 0;
+    if (hdr && config_read_choice(reader, hdr, hdr_words, &at))
+        codec->hdr_keep = at == 1;
+    codec->depth = codec->hdr_keep ? 0 : 8;
+    if (depth && config_read_choice(reader, depth, depth_words, &at))
+        codec->depth = depths[at];
+    if (codec->codec == CODEC_H264) {
+        if (codec->depth != 8 && depth)
+            config_node_mistake(reader, depth,
+                                "h264 has 8 bits always, since hardly anything plays more; leave "
+                                "it out");
+        if (codec->hdr_keep)
+            config_node_mistake(reader, hdr, "h264 is SDR always; leave it out");
+        codec->depth = 8;
+        codec->hdr_keep = false;
+    } else if (codec->hdr_keep && codec->depth == 8) {
+        config_node_mistake(reader, depth,
+                            "8 bits are too few for hdr: keep; 10 or source would be valid");
+    } else if (profile && codec->codec == CODEC_H265) {
+        const char *wanted = codec->depth == 8 ? "main" : codec->depth == 10 ? "main10" : "";
+        if (codec->profile[0] && strcmp(codec->profile, wanted) != 0)
+            config_node_mistake(reader, profile,
+                                wanted[0] ? "%s is not of the depth of this codec, %d; leave it "
+                                            "out, or say %s"
+                                          : "%s: the depth follows from the source, and the "
+                                            "profile from the depth; leave it out",
+                                codec->profile, (int)codec->depth, wanted);
+    }
+}
+
 static void read_policy_codec(const struct config_reader *reader, const struct config_node *node,
                               struct policy_codec *codec)
 {
@@ -142,6 +183,7 @@ static void read_policy_codec(const struct config_reader *reader, const struct c
     if (read_codec(reader, config_map_find(node, "codec"), &codec->codec)) {
         config_route_read(reader, node, codec);
         read_profile(reader, config_map_find(node, "profile"), codec);
+        read_depth(reader, node, codec);
     }
     read_rungs(reader, config_map_find(node, "rungs"), codec);
 }
@@ -237,8 +279,78 @@ static void read_images(const struct config_reader *reader, const struct config_
                              &images->thumbnails_ns);
 }
 
+/* ---- tiers ---- */
+
+/* Its codecs as bits. */
+static uint32_t read_tier_codecs(const struct config_reader *reader, const struct config_node *list,
+                                 const struct policy *policy)
+{
+    const char *words[CODEC_COUNT + 1] = {0};
+    enum codec codecs[CODEC_COUNT];
+    uint32_t bits = 0;
+    int32_t count = 0, at = 0;
+    for (enum codec codec = 0; codec < CODEC_COUNT; codec++)
+        if (policy_codec_find(policy, codec)) {
+            codecs[count] = codec;
+            words[count++] = codec_word(codec);
+        }
+    if (!list || count == 0 || !config_list_check(reader, list, 1, CODEC_COUNT))
+        return 0;
+    for (const struct config_node *item = list->first; item; item = item->next) {
+        if (!config_read_choice(reader, item, words, &at))
+            continue;
+        if (bits & UINT32_C(1) << codecs[at])
+            config_node_mistake(reader, item, "\"%s\" is in the tier already; name each once",
+                                words[at]);
+        bits |= UINT32_C(1) << codecs[at];
+    }
+    return bits;
+}
+
+static void codecs_keep(struct policy *policy, uint32_t bits)
+{
+    int32_t kept = 0;
+    for (int32_t i = 0; i < policy->codec_count; i++)
+        if (policy->codecs[i].codec < CODEC_COUNT && bits & UINT32_C(1) << policy->codecs[i].codec)
+            policy->codecs[kept++] = policy->codecs[i];
+    policy->codec_count = kept;
+}
+
+/* wanted: the tier that the policy becomes; NULL or no tier's name: all of it. */
+static void read_tiers(const struct config_reader *reader, const struct config_node *list,
+                       const char *wanted, struct policy *policy)
+{
+    uint32_t chosen = 0;
+    if (!list || !config_list_check(reader, list, 1, POLICY_TIERS_MAX))
+        return;
+    for (const struct config_node *node = list->first; node; node = node->next) {
+        char *name = policy->tiers[policy->tier_count];
+        if (!config_map_check(reader, node, tier_keys))
+            continue;
+        const struct config_node *said = config_map_find(node, "name");
+        bool named = said && config_read_word(reader, said, name, sizeof policy->tiers[0]);
+        uint32_t bits = read_tier_codecs(reader, config_map_find(node, "codecs"), policy);
+        if (named && strcmp(name, policy->name) == 0)
+            config_node_mistake(reader, said, "\"%s\" is the policy's own name, with all codecs",
+                                name);
+        for (int32_t i = 0; named && i < policy->tier_count; i++)
+            if (strcmp(policy->tiers[i], name) == 0)
+                config_node_mistake(reader, said,
+                                    "\"%s\" is the name of tier %d already; names must differ",
+                                    name, (int)i);
+        if (named && wanted && strcmp(name, wanted) == 0)
+            chosen = bits;
+        policy->tier_count++;
+    }
+    if (chosen && reader->mistakes->count == 0) {
+        codecs_keep(policy, chosen);
+        strncpy(policy->name, wanted, sizeof policy->name - 1);
+        policy->name[sizeof policy->name - 1] = '\0';
+    }
+}
+
 static void read_policy(const struct config_reader *reader, const struct config_node *root,
-                        struct policy *policy)
+                        const char *wanted, struct policy *policy)
 {
     if (!config_map_check(reader, root, policy_keys))
         return;
@@ -277,12 +389,12 @@ static void read_policy(const struct config_reader *reader, const struct config_
                   &policy->loudness);
     config_read_bool(reader, config_map_find(root, "subtitles"), &policy->subtitles);
     read_images(reader, config_map_find(root, "images"), &policy->images);
+    read_tiers(reader, config_map_find(root, "tiers"), wanted, policy);
 }
 
 int config_policy_parse(const char *name, const char *text, size_t length, struct policy *out,
                         struct config_mistakes *mistakes)
 {
-    (void)name;
     mistakes->count = 0;
     struct sl_arena arena = {0};
     struct config_reader reader = {&arena, mistakes};
@@ -298,7 +410,7 @@ int config_policy_parse(const char *name, const char *text, size_t length, struc
     };
     const struct config_node *root = config_tree_build(&reader, text, length);
     if (root)
-        read_policy(&reader, root, &policy);
+        read_policy(&reader, root, name, &policy);
     else if (mistakes->count == 0)
         config_mistake_add(mistakes, 0, 0, "the file is empty; a policy needs name and codecs");
     sl_arena_fini(&arena);

@@ -18,6 +18,7 @@ enum check_amount { CHECK_NONE, CHECK_SAMPLE, CHECK_ALL };
 #define POLICY_WORD_BYTES  32
 #define POLICY_RUNGS_MAX   12
 #define POLICY_ROUTE_MAX   4
+#define POLICY_TIERS_MAX   8
 #define POLICY_AUDIO_MAX   8
 #define POLICY_TENANTS_MAX 8
 
@@ -83,7 +84,10 @@ struct policy_images {
 };
 
 struct policy {
-    char name[POLICY_NAME_BYTES];
+    char name[POLICY_NAME_BYTES]; /* of the tier, where one was asked for */
+    char tiers[POLICY_TIERS_MAX]
+              [POLICY_NAME_BYTES]; /* other names in the file, for some of its codecs */
+    int32_t tier_count;
     struct policy_codec codecs[CODEC_COUNT];
     int32_t codec_count;
     struct policy_audio audio[POLICY_AUDIO_MAX];

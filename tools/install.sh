@@ -9,7 +9,8 @@ prefix=$2
 web=$3
 
 install -d "$dest/etc/sluice/policies" "$dest$prefix/lib/systemd/system" "$dest$prefix/lib/sysusers.d" \
-    "$dest$prefix/lib/tmpfiles.d" "$dest$prefix/share/doc/sluice/examples" "$dest$prefix/share/sluice/web"
+    "$dest$prefix/lib/tmpfiles.d" "$dest$prefix/share/doc/sluice/examples" "$dest$prefix/share/sluice/web" \
+    "$dest$prefix/share/sluice/policies"
 for unit in sluiced.service sluice-agent.service; do
     sed "s|@PREFIX@|$prefix|g" "dist/$unit" >"$dest$prefix/lib/systemd/system/$unit"
     chmod 644 "$dest$prefix/lib/systemd/system/$unit"
@@ -19,6 +20,7 @@ install -m 644 dist/sluice.tmpfiles "$dest$prefix/lib/tmpfiles.d/sluice.conf"
 install -m 644 README.md CHANGELOG.md LICENSE "$dest$prefix/share/doc/sluice"
 install -m 644 config/examples/*.yaml "$dest$prefix/share/doc/sluice/examples"
 install -m 644 config/policies/*.yaml "$dest$prefix/share/doc/sluice/examples"
+install -m 644 config/policies/*.yaml "$dest$prefix/share/sluice/policies"
 
 install -m 644 "$web"/* "$dest$prefix/share/sluice/web"
 if [ ! -e "$web/hls.min.js" ]; then

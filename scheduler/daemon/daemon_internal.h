@@ -386,7 +386,8 @@ struct daemon {
     struct daemon_deleted *deleted, *deleted_last; /* to be swept once more, the soonest first */
     int64_t late_ns;
     struct daemon_policy *policies;
-    struct daemon_map parks; /* node to struct daemon_park */
+    char policies_shipped[CONFIG_PATH_BYTES]; /* a folder, or empty */
+    struct daemon_map parks;                  /* node to struct daemon_park */
     struct daemon_park *park_first;
     struct daemon_park *park_last;
     struct daemon_map queued_since; /* task to the instant it was queued */

@@ -100,32 +100,39 @@ static int core_open(struct daemon *d, struct sl_failure *why)
     return code ? sl_fail(why, code, "not enough memory to start") : SL_OK;
 }
 
-/* As configured, else as installed (PREFIX/bin beside PREFIX/share), else beside the program as built. */
-static void web_choose(struct daemon *d)
+/* The first folder that is there, of places named from the program's own. */
+static void beside_program(const char *const *places, size_t count, char out[CONFIG_PATH_BYTES])
 {
-    static const char *const places[] = {"../share/sluice/web", "web"};
-    if (d->config.daemon.web_dir[0])
-        return;
     char program[CONFIG_PATH_BYTES / 2];
     ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
     if (length <= 0)
         return;
     program[length] = '\0';
     *strrchr(program, '/') = '\0';
-    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+    for (size_t i = 0; i < count; i++) {
         char folder[CONFIG_PATH_BYTES];
         snprintf(folder, sizeof folder, "%s/%s", program, places[i]);
         if (access(folder, R_OK | X_OK) == 0) {
-            snprintf(d->config.daemon.web_dir, sizeof d->config.daemon.web_dir, "%s", folder);
+            snprintf(out, CONFIG_PATH_BYTES, "%s", folder);
             return;
         }
     }
 }
 
+/* As configured, else as installed (PREFIX/bin beside PREFIX/share), else beside the program as built. */
+static void shipped_choose(struct daemon *d)
+{
+    static const char *const web[] = {"../share/sluice/web", "web"};
+    static const char *const policies[] = {"../share/sluice/policies", "../config/policies"};
+    if (!d->config.daemon.web_dir[0])
+        beside_program(web, sizeof web / sizeof *web, d->config.daemon.web_dir);
+    beside_program(policies, sizeof policies / sizeof *policies, d->policies_shipped);
+}
+
 static int http_open(struct daemon *d, struct sl_failure *why)
 {
     const struct config_daemon *c = &d->config.daemon;
-    web_choose(d);
+    shipped_choose(d);
     struct api_config config = {
         .host = c->http_host,
         .port = c->http_port,

@@ -88,9 +88,9 @@ static void test_shipped_default_is_the_built_in_one(void **state)
 static void test_shipped_examples_are_valid(void **state)
 {
     (void)state;
-    static const char *const files[] = {"config/examples/policy-web-h264.yaml",
-                                        "config/examples/policy-archive-h264.yaml",
-                                        "config/examples/policy-surround-h264.yaml"};
+    static const char *const files[] = {
+        "config/examples/policy-web-h264.yaml", "config/examples/policy-archive-h264.yaml",
+        "config/examples/policy-surround-h264.yaml", "config/policies/tiers.yaml"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         struct sl_buf buf = {0}, lines = {0};
         assert_int_equal(config_file_read(files[i], &buf, NULL), SL_OK);
@@ -139,11 +139,11 @@ static void test_unknown_key_names_its_place_and_the_valid_ones(void **state)
     expect(HEAD "segmnt: 6s\n" CODECS,
            "p.yaml:2:1: segmnt: unknown key; did you mean segment? valid keys are name, gop, "
            "segment, chunk, check, attempts, watchdog, codecs, audio, loudness, true_peak, "
-           "subtitles, images\n");
+           "subtitles, images, tiers\n");
     expect(HEAD CODECS "colour: red\n",
            "p.yaml:6:1: colour: unknown key; valid keys are name, gop, segment, chunk, check, "
            "attempts, watchdog, codecs, audio, loudness, true_peak, "
-           "subtitles, images\n");
+           "subtitles, images, tiers\n");
     expect(HEAD "codecs:\n- codec: h264\n  route: [x264]\n  rungs:\n  - {name: a, height: 240, "
                 "crf: 23, maxrat: 400k}\n",
            "p.yaml:6:37: codecs[0].rungs[0].maxrat: unknown key; did you mean maxrate? valid keys "
@@ -170,7 +170,7 @@ static void test_duplicate_key_points_to_the_first(void **state)
         "p.yaml:7:1: hue: the key is there already, in line 6; keep one of them\n"
         "p.yaml:6:1: hue: unknown key; valid keys are name, gop, segment, chunk, check, attempts, "
         "watchdog, codecs, audio, loudness, true_peak, "
-        "subtitles, images\n");
+        "subtitles, images, tiers\n");
     expect(HEAD CODECS "codecs: {a: [1, 2]}\n",
            "p.yaml:6:1: codecs: the key is there already, in line 2; keep one of them\n");
 }
@@ -180,7 +180,7 @@ static void test_wrong_types_say_what_was_found(void **state)
     (void)state;
     expect("- a\n", "p.yaml:1:1: is a list; expected a mapping with the keys name, gop, segment, "
                     "chunk, check, attempts, watchdog, codecs, audio, loudness, true_peak, "
-                    "subtitles, images\n");
+                    "subtitles, images, tiers\n");
     expect(HEAD "gop: [2s]\n" CODECS,
            "p.yaml:2:6: gop: is a list; expected a duration from 500ms to 10s, like 500ms, 6s, 2m "
            "or 1h\n");
@@ -192,7 +192,7 @@ static void test_wrong_types_say_what_was_found(void **state)
            "p.yaml:2:9: codecs: is a single value; expected a list of 1 to 4 items\n");
     expect(HEAD "codecs:\n- h264\n",
            "p.yaml:3:3: codecs[0]: is a single value; expected a mapping with the keys codec, "
-           "route, preset, mix, profile, rungs\n");
+           "route, preset, mix, profile, depth, hdr, rungs\n");
     expect(HEAD "codecs: []\n", "p.yaml:2:9: codecs: has 0 items; 1 to 4 would be valid\n");
 }
 
@@ -284,6 +284,100 @@ static void test_a_route_is_read_with_its_conditions(void **state)
     assert_int_equal(x265->when.priorities, 1u << PRIORITY_HIGH | 1u << PRIORITY_URGENT);
     assert_string_equal(codec->route[3].preset, "slow");
     assert_int_equal(codec->route[3].crf_offset_tenths, 20);
+}
+
+#define OTHER(codec, encoder, keys)                                                                \
+    "- codec: " codec "\n"                                                                         \
+    "  route: [" encoder "]\n" keys RUNG
+
+static void test_depth_and_hdr_of_a_codec(void **state)
+{
+    (void)state;
+    assert_int_equal(parse(HEAD CODECS OTHER("h265", "x265", "")
+                               OTHER("av1", "svtav1", "  hdr: keep\n")
+                                   OTHER("vp9", "vpx", "  depth: source\n")),
+                     SL_OK);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(policy.codecs[i].depth, 8);
+        assert_false(policy.codecs[i].hdr_keep);
+    }
+    assert_int_equal(policy.codecs[2].depth, 0);
+    assert_true(policy.codecs[2].hdr_keep);
+    assert_int_equal(policy.codecs[3].depth, 0);
+    assert_false(policy.codecs[3].hdr_keep);
+    assert_int_equal(
+        parse(HEAD "codecs:\n" OTHER("h265", "x265", "  depth: 10\n  profile: main10\n")), SL_OK);
+    assert_int_equal(policy.codecs[0].depth, 10);
+}
+
+static void test_depths_that_cannot_be_are_explained(void **state)
+{
+    (void)state;
+    expect(HEAD "codecs:\n" OTHER("h264", "x264", "  depth: 10\n"),
+           "p.yaml:5:10: codecs[0].depth: h264 has 8 bits always, since hardly anything plays "
+           "more; leave it out\n");
+    expect(HEAD "codecs:\n" OTHER("h264", "x264", "  hdr: keep\n"),
+           "p.yaml:5:8: codecs[0].hdr: h264 is SDR always; leave it out\n");
+    expect(HEAD "codecs:\n" OTHER("av1", "svtav1", "  hdr: keep\n  depth: 8\n"),
+           "p.yaml:6:10: codecs[0].depth: 8 bits are too few for hdr: keep; 10 or source would be "
+           "valid\n");
+    expect(HEAD "codecs:\n" OTHER("vp9", "vpx", "  depth: 12\n"),
+           "p.yaml:5:10: codecs[0].depth: \"12\"; expected one of 8, 10, source\n");
+    expect(HEAD "codecs:\n" OTHER("h265", "x265", "  profile: main10\n"),
+           "p.yaml:5:12: codecs[0].profile: main10 is not of the depth of this codec, 8; leave it "
+           "out, or say main\n");
+    expect(HEAD "codecs:\n" OTHER("h265", "x265", "  profile: main\n  depth: 10\n"),
+           "p.yaml:5:12: codecs[0].profile: main is not of the depth of this codec, 10; leave it "
+           "out, or say main10\n");
+    expect(HEAD "codecs:\n" OTHER("h265", "x265", "  profile: main\n  depth: source\n"),
+           "p.yaml:5:12: codecs[0].profile: main: the depth follows from the source, and the "
+           "profile from the depth; leave it out\n");
+}
+
+#define TIERS                                                                                      \
+    HEAD CODECS OTHER("h265", "x265", "")                                                          \
+        OTHER("av1", "svtav1", "") "tiers:\n"                                                      \
+                                   "- {name: a, codecs: [h264]}\n"                                 \
+                                   "- {name: b, codecs: [av1, h264]}\n"
+
+static void test_a_tier_has_some_of_the_codecs(void **state)
+{
+    (void)state;
+    static const char text[] = TIERS;
+    assert_int_equal(parse(text), SL_OK);
+    assert_string_equal(policy.name, "p");
+    assert_int_equal(policy.codec_count, 3);
+    assert_int_equal(policy.tier_count, 2);
+    assert_string_equal(policy.tiers[1], "b");
+    assert_int_equal(config_policy_parse(NULL, text, strlen(text), &policy, &mistakes), SL_OK);
+    assert_int_equal(policy.codec_count, 3);
+    assert_int_equal(config_policy_parse("a", text, strlen(text), &policy, &mistakes), SL_OK);
+    assert_string_equal(policy.name, "a");
+    assert_int_equal(policy.codec_count, 1);
+    assert_int_equal(policy.codecs[0].codec, CODEC_H264);
+    assert_int_equal(config_policy_parse("b", text, strlen(text), &policy, &mistakes), SL_OK);
+    assert_string_equal(policy.name, "b");
+    assert_int_equal(policy.codec_count, 2);
+    assert_int_equal(policy.codecs[1].codec, CODEC_AV1);
+    assert_string_equal(policy.codecs[1].route[0].encoder, "svtav1");
+}
+
+static void test_mistakes_in_tiers_have_their_place(void **state)
+{
+    (void)state;
+    expect(HEAD CODECS "tiers:\n- {name: p, codecs: [h264]}\n",
+           "p.yaml:7:10: tiers[0].name: \"p\" is the policy's own name, with all codecs\n");
+    expect(HEAD CODECS "tiers:\n- {name: a, codecs: [h264]}\n- {name: a, codecs: [h264]}\n",
+           "p.yaml:8:10: tiers[1].name: \"a\" is the name of tier 0 already; names must differ\n");
+    expect(HEAD CODECS "tiers:\n- {name: a, codecs: [h264, h264, av1]}\n",
+           "p.yaml:7:28: tiers[0].codecs[1]: \"h264\" is in the tier already; name each once\n"
+           "p.yaml:7:34: tiers[0].codecs[2]: \"av1\"; expected one of h264\n");
+    expect(HEAD CODECS "tiers:\n- {name: a, codecs: []}\n- {codec: h264}\n",
+           "p.yaml:7:21: tiers[0].codecs: has 0 items; 1 to 4 would be valid\n"
+           "p.yaml:8:4: tiers[1].codec: unknown key; did you mean codecs? valid keys are name, "
+           "codecs\n"
+           "p.yaml:8:3: tiers[1].name: the key is missing; it has no default\n"
+           "p.yaml:8:3: tiers[1].codecs: the key is missing; it has no default\n");
 }
 
 static void route(const char *text, const char *lines)
@@ -571,6 +665,10 @@ int main(void)
         cmocka_unit_test(test_words_are_listed_and_the_nearest_suggested),
         cmocka_unit_test(test_a_route_is_read_with_its_conditions),
         cmocka_unit_test(test_mistakes_in_a_route_have_their_place),
+        cmocka_unit_test(test_depth_and_hdr_of_a_codec),
+        cmocka_unit_test(test_depths_that_cannot_be_are_explained),
+        cmocka_unit_test(test_a_tier_has_some_of_the_codecs),
+        cmocka_unit_test(test_mistakes_in_tiers_have_their_place),
         cmocka_unit_test(test_rungs_are_checked),
         cmocka_unit_test(test_segments_hold_whole_gops),
         cmocka_unit_test(test_things_named_twice_are_mistakes),
