@@ -11,6 +11,7 @@
 #   make test-browser                                   playback in headless Chromium
 #   make bench                                          figures as ratios, beside ffmpeg
 #   make format-check | lint                            clang-format, cppcheck, shellcheck
+#   make standin                                        devices made of software, to try policies with
 #   make install [PREFIX=/usr/local DESTDIR=]           programs, systemd units, user, /etc/sluice
 #
 # A module is a folder: its .c files become build/lib/<folder>.a, its main.c (if any) a program. To add a
@@ -337,6 +338,9 @@ clean:
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(PROGRAMS:%=$(B)/%) $(DESTDIR)$(PREFIX)/bin
+	@# The stand-in devices, for `sluice up --standin`, where somebody has built them.
+	if [ -e $(STANDIN)/libnvidia-encode.so.1 ]; then install -d $(DESTDIR)$(PREFIX)/lib/sluice/standin && \
+		install -m 755 $(wildcard $(STANDIN)/*.so.1 $(STANDIN)/*.so $(STANDIN)/standin-stat) $(DESTDIR)$(PREFIX)/lib/sluice/standin; fi
 	tools/install.sh "$(DESTDIR)" "$(PREFIX)" $(B)/web
 
 -include $(shell find $(B)/obj $(STANDIN)/obj -name '*.d' 2>/dev/null)

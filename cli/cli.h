@@ -94,6 +94,9 @@ int cli_check_policy(struct cli *cli, const struct cli_args *args);
 int cli_check_config(struct cli *cli, const struct cli_args *args);
 /* cli_token.c */
 int cli_token_run(struct cli *cli, const struct cli_args *args);
+/* cli_standin.c: reads "nvenc=2,vaapi=1", finds the drivers and sets the environment of the programs that are started
+ * from here on. What they share is kept in data. */
+int cli_standin_prepare(struct cli *cli, const char *text, const char *data);
 /* cli_up.c */
 int cli_up_run(struct cli *cli, const struct cli_args *args);
 

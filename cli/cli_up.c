@@ -428,6 +428,8 @@ int cli_up_run(struct cli *cli, const struct cli_args *args)
     int code = addresses_choose(up, args);
     if (code == CLI_OK)
         code = data_choose(up, cli_args_text(args, "data"));
+    if (code == CLI_OK && cli_args_has(args, "standin"))
+        code = cli_standin_prepare(cli, cli_args_text(args, "standin"), up->data);
     if (code == CLI_OK)
         code = children_prepare(up, args);
     if (code == CLI_OK)

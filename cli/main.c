@@ -28,6 +28,8 @@ static const struct cli_option up_options[] = {
      "where agents reach the daemon (default: the configuration's, else tcp://127.0.0.1:8801)"},
     {"config", "FILE", "configuration for daemon and agent"},
     {"cpus", "N", "CPUs that the agent may use (default: what the cgroup allows)"},
+    {"standin", "KIND=N,…",
+     "devices that are not there, made of software, to try policies with (nvenc=2,vaapi=1)"},
 };
 static const struct cli_option submit_options[] = {
     {"policy", "NAME|FILE", "what to make of it: a policy's name, or a YAML file"},
