@@ -16,6 +16,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "model/device_types.h"
 #include "model/limit_types.h"
 #include "model/policy_types.h"
 #include "model/task_types.h"
@@ -100,6 +101,8 @@ struct config_agent {
     bool objects_http;       /* fetch over HTTP even where the store's folder is visible */
     bool spot;
     int64_t give_up_ns; /* without any daemon: leases are dropped after so long */
+    struct device_setting devices[DEVICE_SETTINGS_MAX];
+    int32_t device_count;
     struct config_farm farm;
 };
 

@@ -39,8 +39,10 @@ static const struct config_key retry_keys[] = {
 static const struct config_key aging_keys[] = {
     {"low", false}, {"normal", false}, {"high", false}, {"urgent", false}, {NULL, false}};
 static const struct config_key agent_keys[] = {
-    {"cpus", false}, {"memory", false},  {"cache", false}, {"objects", false},
-    {"spot", false}, {"give_up", false}, {NULL, false}};
+    {"cpus", false}, {"memory", false},  {"cache", false},   {"objects", false},
+    {"spot", false}, {"give_up", false}, {"devices", false}, {NULL, false}};
+static const struct config_key device_keys[] = {
+    {"sessions", false}, {"disable", false}, {NULL, false}};
 
 void config_default(struct config *out)
 {
@@ -356,6 +358,43 @@ static void read_daemon(const struct config_reader *reader, const struct config_
     read_api(reader, config_map_find(node, "api"), &daemon->api);
 }
 
+/* Keys are the devices' own ids, or a kind for all of it. */
+static void read_devices(const struct config_reader *reader, const struct config_node *node,
+                         struct config_agent *agent)
+{
+    if (!node || (node->kind == CONFIG_SCALAR && !node->text[0] && !node->quoted))
+        return;
+    if (node->kind != CONFIG_MAP) {
+        config_node_mistake(reader, node,
+                            "expected a mapping of devices as sluice hw names them, or of nvenc or "
+                            "vaapi, like nvenc: {sessions: 8}");
+        return;
+    }
+    for (const struct config_node *child = node->first; child; child = child->next) {
+        struct device_setting setting = {0};
+        if (strcmp(child->key, device_kind_word(DEVICE_CPU)) == 0) {
+            config_node_mistake(
+                reader, child,
+                "the CPU serves every step and has no sessions; agent.cpus says how "
+                "many CPUs are used");
+            continue;
+        }
+        if (snprintf(setting.device, sizeof setting.device, "%s", child->key) >=
+                (int)sizeof setting.device ||
+            agent->device_count == DEVICE_SETTINGS_MAX) {
+            config_node_mistake(reader, child,
+                                "expected at most %d devices with names of %zu bytes",
+                                DEVICE_SETTINGS_MAX, sizeof setting.device - 1);
+            continue;
+        }
+        if (!config_map_check(reader, child, device_keys))
+            continue;
+        config_read_int(reader, config_map_find(child, "sessions"), 1, 1024, &setting.sessions);
+        config_read_bool(reader, config_map_find(child, "disable"), &setting.disable);
+        agent->devices[agent->device_count++] = setting;
+    }
+}
+
 static void read_agent(const struct config_reader *reader, const struct config_node *node,
                        struct config_agent *agent)
 {
@@ -373,6 +412,7 @@ static void read_agent(const struct config_reader *reader, const struct config_n
     config_read_bool(reader, config_map_find(node, "spot"), &agent->spot);
     config_read_duration(reader, config_map_find(node, "give_up"), SL_S_TO_NS(10),
                          SL_S_TO_NS(86400), &agent->give_up_ns);
+    read_devices(reader, config_map_find(node, "devices"), agent);
 }
 
 static void read_limit_COUNT(const struct config_reader *reader, const struct config_node *node,

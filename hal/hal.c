@@ -151,9 +151,8 @@ const struct hal_row *hal_device_row(const struct hal_device *device, enum codec
     return NULL;
 }
 
-/* Sessions that count against this device's limit. */
-static int32_t sessions_counted(const struct hal_device *devices, int32_t count,
-                                const struct hal_device *device)
+int32_t hal_sessions_counted(const struct hal_device *devices, int32_t count,
+                             const struct hal_device *device)
 {
     if (device->sessions.scope != SCOPE_SYSTEM)
         return device->sessions.in_use;
@@ -162,6 +161,15 @@ static int32_t sessions_counted(const struct hal_device *devices, int32_t count,
         if (devices[i].kind == device->kind && devices[i].sessions.scope == SCOPE_SYSTEM)
             sum += devices[i].sessions.in_use;
     return sum;
+}
+
+int32_t hal_sessions_free(const struct hal_device *devices, int32_t count,
+                          const struct hal_device *device)
+{
+    if (device->sessions.limit <= 0)
+        return INT32_MAX;
+    int32_t left = device->sessions.limit - hal_sessions_counted(devices, count, device);
+    return left > 0 ? left : 0;
 }
 
 /* Healthy first, then suspect, then proving. */
@@ -197,8 +205,7 @@ int hal_choose(const struct hal_device *devices, int32_t count, enum codec codec
         const struct hal_device *device = &devices[i];
         if (!hal_device_row(device, codec, encoder, 0, 0, NULL))
             continue;
-        if (device->sessions.limit > 0 &&
-            sessions_counted(devices, count, device) >= device->sessions.limit)
+        if (hal_sessions_free(devices, count, device) == 0)
             full = device;
         else if (health_rank(device) < 0)
             ill = device;

@@ -194,6 +194,13 @@ const struct hal_row *hal_device_row(const struct hal_device *device, enum codec
 int hal_choose(const struct hal_device *devices, int32_t count, enum codec codec,
                const char *encoder, struct sl_failure *why);
 
+/* Sessions in use that count against a device's limit: its own, or those of all such devices of a system. */
+int32_t hal_sessions_counted(const struct hal_device *devices, int32_t count,
+                             const struct hal_device *device);
+/* How many more it takes; INT32_MAX where no limit is known. */
+int32_t hal_sessions_free(const struct hal_device *devices, int32_t count,
+                          const struct hal_device *device);
+
 /* Sessions. open checks params against the device's row, takes a session slot, and calls the back end. A limit
  * that nobody knew is learned when the back end answers SL_ESESSIONS. The device must outlive its sessions. */
 int hal_encode_open(const struct hal_backends *backends, struct hal_device *device,
@@ -204,8 +211,11 @@ int hal_encode_submit(struct hal_session *session, const struct hal_frame *frame
                       struct sl_failure *why);
 int hal_encode_receive(struct hal_session *session, struct hal_packet *out, struct sl_failure *why);
 int hal_encode_flush(struct hal_session *session, struct sl_failure *why);
+/* Was it opened with just these, on host pictures? */
+bool hal_encode_matches(const struct hal_session *session, const struct hal_device *device,
+                        const char *encoder, const struct hal_encode_params *params);
 /* For another run of pictures with the same parameters. Only after flush, when receive has given 0. SL_EUNSUPPORTED where
- * the back end has no reset. After a failure the session can only be closed. */
+ * the back end has no reset, or pictures are surfaces of one run's pool. After a failure the session can only be closed. */
 int hal_encode_reset(struct hal_session *session, struct sl_failure *why);
 void hal_encode_close(struct hal_session **session);
 

@@ -61,6 +61,15 @@ struct device_row {
     struct device_telemetry telemetry;
 };
 
+/* What a node's configuration says of a device, or of all of a kind. */
+struct device_setting {
+    char device[DEVICE_ID_BYTES]; /* its id, or the word of a kind */
+    int32_t sessions;             /* that it may have open; 0: says nothing */
+    bool disable;
+};
+
+#define DEVICE_SETTINGS_MAX (NODE_DEVICES_MAX + DEVICE_KIND_COUNT)
+
 /* What a task asks of a node, and what a node offers: same members, same units. */
 struct demand {
     int32_t cpu_millicores;

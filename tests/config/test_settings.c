@@ -93,6 +93,7 @@ static void expect_defaults(void)
     assert_int_equal(c->objects_http, d->objects_http);
     assert_int_equal(c->spot, d->spot);
     assert_int_equal(c->give_up_ns, d->give_up_ns);
+    assert_int_equal(c->device_count, d->device_count);
     assert_int_equal(a->farm.secret_bytes + c->farm.secret_bytes, 0);
 }
 
@@ -140,7 +141,8 @@ static void test_every_key_is_read(void **state)
         "  api: {tokens: /t, loopback_tokens: true, loopback_limits: true, connections: 99,\n"
         "    connections_per_address: 7, header_timeout: 2s, body_timeout: 3s, idle_timeout: 4s,\n"
         "    body_max: 64K, rate: 5, burst: 6}\n"
-        "agent: {cpus: 3, memory: 4G, cache: 512M, objects: http, spot: true, give_up: 1m}\n",
+        "agent: {cpus: 3, memory: 4G, cache: 512M, objects: http, spot: true, give_up: 1m,\n"
+        "  devices: {nvenc: {sessions: 8}, GPU-1: {disable: true}, /dev/dri/renderD128: }}\n",
         "");
     const struct config_daemon *daemon = &config.daemon;
     assert_string_equal(daemon->http_host, "::1");
@@ -174,6 +176,30 @@ static void test_every_key_is_read(void **state)
     assert_true(agent->objects_http);
     assert_true(agent->spot);
     assert_int_equal(agent->give_up_ns, SL_S_TO_NS(60));
+    assert_int_equal(agent->device_count, 3);
+    assert_string_equal(agent->devices[0].device, "nvenc");
+    assert_int_equal(agent->devices[0].sessions, 8);
+    assert_false(agent->devices[0].disable);
+    assert_string_equal(agent->devices[1].device, "GPU-1");
+    assert_int_equal(agent->devices[1].sessions, 0);
+    assert_true(agent->devices[1].disable);
+    assert_string_equal(agent->devices[2].device, "/dev/dri/renderD128");
+}
+
+static void test_settings_of_devices_are_explained(void **state)
+{
+    (void)state;
+    expect("agent:\n  devices: [nvenc]\n",
+           "s.yaml:2:12: agent.devices: expected a mapping of devices as sluice hw names them, or "
+           "of nvenc or vaapi, like nvenc: {sessions: 8}\n");
+    expect("agent:\n  devices:\n    cpu: {sessions: 2}\n    nvenc: {session: 0}\n"
+           "    vaapi: {sessions: 0}\n",
+           "s.yaml:3:10: agent.devices.cpu: the CPU serves every step and has no sessions; "
+           "agent.cpus says how many CPUs are used\n"
+           "s.yaml:4:13: agent.devices.nvenc.session: unknown key; did you mean sessions? valid "
+           "keys are sessions, disable\n"
+           "s.yaml:5:23: agent.devices.vaapi.sessions: \"0\"; expected a whole number from 1 to "
+           "1024\n");
 }
 
 static void test_limits_of_the_interface_are_held_to_their_ranges(void **state)
@@ -360,6 +386,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_empty_file_is_the_defaults),
         cmocka_unit_test(test_shipped_example_is_the_defaults),
+        cmocka_unit_test(test_settings_of_devices_are_explained),
         cmocka_unit_test(test_every_key_is_read),
         cmocka_unit_test(test_limits_of_the_interface_are_held_to_their_ranges),
         cmocka_unit_test(test_limits_are_read_and_held_to_their_ranges),

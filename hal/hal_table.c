@@ -1,0 +1,221 @@
+#include "hal/hal_table.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Of rows that say which codecs, but not which sizes. */
+#define SIZE_ANY INT32_MAX
+
+static void rows_make(const struct device_row *from, struct hal_device *to)
+{
+    to->row_count = 0;
+    for (int i = 0; i < ENCODER_NAMES; i++)
+        for (int codec = 0; codec < CODEC_COUNT; codec++) {
+            const struct encoder_name *name = &encoder_names[i];
+            uint32_t bit = 1u << codec;
+            if (name->kind != from->kind || !(name->codecs & from->encodes & bit) ||
+                to->row_count == HAL_ROWS_MAX)
+                continue;
+            struct hal_row *row = &to->rows[to->row_count++];
+            *row = (struct hal_row){
+                .codec = (enum codec)codec,
+                .direction = HAL_ENCODE,
+                .layouts = 1u << HAL_I420 | (from->encodes_ten_bit & bit ? 1u << HAL_I420_10 : 0u),
+                .width_min = 2,
+                .height_min = 2,
+                .width_max = SIZE_ANY,
+                .height_max = SIZE_ANY,
+                .mpix_per_s = from->mpix_per_s[codec],
+            };
+            snprintf(row->encoder, sizeof row->encoder, "%s", name->name);
+        }
+    for (int codec = 0; codec < CODEC_COUNT; codec++)
+        if (from->decodes & 1u << codec && to->row_count < HAL_ROWS_MAX)
+            to->rows[to->row_count++] =
+                (struct hal_row){.codec = (enum codec)codec, .direction = HAL_DECODE};
+}
+
+static struct hal_device device_make(const struct device_row *row)
+{
+    struct hal_device device = {
+        .kind = row->kind,
+        .standin = row->standin,
+        .sessions = {.limit = row->session_limit, .scope = row->session_scope},
+        .health = row->health,
+        .memory_bytes = row->kind == DEVICE_CPU ? row->memory_bytes : row->vram_bytes,
+        .cpus = row->cpus,
+        .telemetry = row->telemetry,
+    };
+    memcpy(device.device_id, row->device_id, sizeof device.device_id);
+    memcpy(device.name, row->name, sizeof device.name);
+    memcpy(device.driver, row->driver, sizeof device.driver);
+    memcpy(device.health_reason, row->health_reason, sizeof device.health_reason);
+    rows_make(row, &device);
+    return device;
+}
+
+static const struct device_setting *setting_find(const struct device_setting *settings,
+                                                 int32_t count, const char *device)
+{
+    for (int32_t i = 0; i < count; i++)
+        if (strcmp(settings[i].device, device) == 0)
+            return &settings[i];
+    return NULL;
+}
+
+/* False: it is disabled. */
+static bool settings_take(struct hal_device *device, const struct device_setting *settings,
+                          int32_t count)
+{
+    const struct device_setting *of[] = {
+        setting_find(settings, count, device_kind_word(device->kind)),
+        setting_find(settings, count, device->device_id)};
+    for (int i = 0; i < 2; i++) {
+        if (of[i] && of[i]->disable)
+            return false;
+        if (!of[i] || of[i]->sessions <= 0)
+            continue;
+        device->sessions.limit = of[i]->sessions;
+        device->sessions.source = HAL_LIMIT_CONFIGURED;
+        if (device->sessions.scope == SCOPE_NONE)
+            device->sessions.scope = SCOPE_DEVICE;
+    }
+    return true;
+}
+
+/* What happened here stays true when a device is probed again. */
+static void past_keep(const struct hal_device *old, struct hal_device *device)
+{
+    device->sessions.in_use = old->sessions.in_use;
+    if (device->sessions.limit == 0 && old->sessions.source == HAL_LIMIT_LEARNED)
+        device->sessions = old->sessions;
+    device->health = old->health;
+    memcpy(device->health_reason, old->health_reason, sizeof device->health_reason);
+    device->health_faults = old->health_faults;
+    device->health_successes = old->health_successes;
+}
+
+void hal_table_fill(struct hal_table *table, const struct device_row *rows, int32_t count,
+                    const struct device_setting *settings, int32_t setting_count)
+{
+    struct hal_table next = {0};
+    for (int32_t i = 0; i < count && next.count < NODE_DEVICES_MAX; i++) {
+        struct hal_device *device = &next.devices[next.count];
+        *device = device_make(&rows[i]);
+        if (!settings_take(device, settings, setting_count))
+            continue;
+        const struct hal_device *old = hal_table_find(table, device->device_id);
+        if (old) {
+            past_keep(old, device);
+            next.learned_at_ns[next.count] = table->learned_at_ns[old - table->devices];
+        }
+        next.count++;
+    }
+    *table = next;
+}
+
+struct hal_device *hal_table_find(struct hal_table *table, const char *device_id)
+{
+    for (int32_t i = 0; i < table->count; i++)
+        if (strcmp(table->devices[i].device_id, device_id) == 0)
+            return &table->devices[i];
+    return NULL;
+}
+
+/* ---- claims ---- */
+
+static void learned_forget(struct hal_table *table, int64_t now_ns)
+{
+    for (int32_t i = 0; i < table->count; i++) {
+        struct hal_sessions *sessions = &table->devices[i].sessions;
+        if (sessions->source != HAL_LIMIT_LEARNED ||
+            now_ns - table->learned_at_ns[i] < HAL_LEARNED_NS)
+            continue;
+        sessions->limit = 0;
+        sessions->source = HAL_LIMIT_UNKNOWN;
+    }
+}
+
+static bool takes(const struct hal_table *table, const struct hal_device *device, enum codec codec,
+                  const char *encoder)
+{
+    return hal_device_row(device, codec, encoder, 0, 0, NULL) &&
+           hal_sessions_free(table->devices, table->count, device) > 0;
+}
+
+int hal_table_claim(struct hal_table *table, int64_t now_ns, enum codec codec, const char *encoder,
+                    int32_t wanted, const char *prefer, struct hal_claim *out,
+                    struct sl_failure *why)
+{
+    learned_forget(table, now_ns);
+    int chosen = hal_choose(table->devices, table->count, codec, encoder, why);
+    if (chosen < 0)
+        return chosen;
+    struct hal_device *device = &table->devices[chosen];
+    struct hal_device *other = prefer ? hal_table_find(table, prefer) : NULL;
+    if (other && other->kind == device->kind && other->health == device->health &&
+        other->sessions.in_use <= device->sessions.in_use && takes(table, other, codec, encoder))
+        device = other;
+    int32_t room = hal_sessions_free(table->devices, table->count, device);
+    int32_t given = wanted < room ? wanted : room;
+    if (device->health == HEALTH_PROVING || given < 1)
+        given = 1;
+    device->sessions.in_use += given;
+    *out = (struct hal_claim){
+        .kind = device->kind,
+        .sessions = given,
+        .system_wide = device->sessions.scope == SCOPE_SYSTEM,
+        .spare = room == INT32_MAX ? room : room - given,
+    };
+    memcpy(out->device_id, device->device_id, sizeof out->device_id);
+    return SL_OK;
+}
+
+void hal_table_release(struct hal_table *table, struct hal_claim *claim)
+{
+    struct hal_device *device =
+        claim->device_id[0] ? hal_table_find(table, claim->device_id) : NULL;
+    if (device) {
+        device->sessions.in_use -= claim->sessions;
+        assert(device->sessions.in_use >= 0);
+    }
+    *claim = (struct hal_claim){0};
+}
+
+static void limit_learn(struct hal_table *table, int32_t at, int64_t now_ns, int32_t works)
+{
+    struct hal_sessions *sessions = &table->devices[at].sessions;
+    if (sessions->source == HAL_LIMIT_CONFIGURED ||
+        (sessions->limit > 0 && sessions->limit <= works))
+        return;
+    sessions->limit = works;
+    sessions->source = HAL_LIMIT_LEARNED;
+    if (sessions->scope == SCOPE_NONE)
+        sessions->scope = SCOPE_DEVICE;
+    table->learned_at_ns[at] = now_ns;
+}
+
+void hal_table_refused(struct hal_table *table, int64_t now_ns, const struct hal_claim *claim,
+                       int32_t got)
+{
+    struct hal_device *device = hal_table_find(table, claim->device_id);
+    if (!device)
+        return;
+    int32_t works =
+        hal_sessions_counted(table->devices, table->count, device) - claim->sessions + got;
+    if (works <= 0)
+        return; /* another program has them all: that tells nothing of the limit */
+    enum session_scope scope = device->sessions.scope;
+    for (int32_t i = 0; i < table->count; i++)
+        if (&table->devices[i] == device ||
+            (scope == SCOPE_SYSTEM && table->devices[i].sessions.scope == SCOPE_SYSTEM &&
+             table->devices[i].kind == device->kind))
+            limit_learn(table, i, now_ns, works);
+}
+
+void hal_table_rows(const struct hal_table *table, struct device_row rows[NODE_DEVICES_MAX])
+{
+    for (int32_t i = 0; i < table->count; i++)
+        hal_device_report(&table->devices[i], &rows[i]);
+}

@@ -1,0 +1,54 @@
+/* hal/hal_table.h: the devices of one node over time: which leases hold sessions on them, what is known of their limits,
+ * how they are.
+ *
+ * Made of rows as a worker's probe reports them, since an agent loads no driver itself. A lease that encodes makes a
+ * claim before it starts and releases it at its end, so that all leases of the node together stay within each limit.
+ *
+ * Limits:   configured ones hold. One that no driver tells is learned when a worker is refused a session, as what is
+ *           known to work, and forgotten after HAL_LEARNED_NS: the sessions may have been another program's.
+ * Health:   hal_health_note on the row; what leads a quarantined device back is whoever notes an SL_OK for it.
+ * Errors:   of hal_choose. Threads: one at a time; no clock, no I/O.
+ */
+#ifndef SL_HAL_HAL_TABLE_H
+#define SL_HAL_HAL_TABLE_H
+
+#include "hal/hal.h"
+
+#define HAL_LEARNED_NS (INT64_C(600) * 1000000000)
+
+struct hal_table {
+    struct hal_device devices[NODE_DEVICES_MAX];
+    int64_t learned_at_ns[NODE_DEVICES_MAX];
+    int32_t count;
+};
+
+/* What a lease holds. */
+struct hal_claim {
+    char device_id[DEVICE_ID_BYTES]; /* empty: nothing */
+    enum device_kind kind;
+    int32_t sessions;
+    bool system_wide; /* the limit is one of all such devices */
+    int32_t spare;    /* so many more could be open; INT32_MAX: no limit is known */
+};
+
+/* Takes what a probe found; devices that were there before keep their claims, health and what was learned. Disabled ones
+ * are left out. A device's own setting goes before its kind's. */
+void hal_table_fill(struct hal_table *table, const struct device_row *rows, int32_t count,
+                    const struct device_setting *settings, int32_t setting_count);
+
+/* Chooses a device (hal_choose) and gives min(wanted, free) sessions of it. prefer (may be NULL) is taken instead where it
+ * is as well and as little used. */
+int hal_table_claim(struct hal_table *table, int64_t now_ns, enum codec codec, const char *encoder,
+                    int32_t wanted, const char *prefer, struct hal_claim *out,
+                    struct sl_failure *why);
+/* Clears it; an empty claim is none. */
+void hal_table_release(struct hal_table *table, struct hal_claim *claim);
+/* The device opened got sessions for the claim and refused the next. */
+void hal_table_refused(struct hal_table *table, int64_t now_ns, const struct hal_claim *claim,
+                       int32_t got);
+
+/* NULL where it is not there. */
+struct hal_device *hal_table_find(struct hal_table *table, const char *device_id);
+void hal_table_rows(const struct hal_table *table, struct device_row rows[NODE_DEVICES_MAX]);
+
+#endif

@@ -1,0 +1,225 @@
+/* Leases of a node on its devices: who gets which, how many sessions, and what is learned of limits. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "hal/hal_table.h"
+
+#define SECOND INT64_C(1000000000)
+
+static struct device_row gpu(const char *id, int32_t limit, enum session_scope scope)
+{
+    struct device_row row = {.kind = DEVICE_NVENC,
+                             .encodes = 1u << CODEC_H264 | 1u << CODEC_H265,
+                             .encodes_ten_bit = 1u << CODEC_H265,
+                             .session_limit = limit,
+                             .session_scope = scope,
+                             .standin = true};
+    snprintf(row.device_id, sizeof row.device_id, "%s", id);
+    snprintf(row.driver, sizeof row.driver, "a driver");
+    return row;
+}
+
+static struct hal_table table_of(const struct device_row *rows, int32_t count)
+{
+    struct hal_table table = {0};
+    hal_table_fill(&table, rows, count, NULL, 0);
+    return table;
+}
+
+static struct hal_claim claim_of(struct hal_table *table, int32_t wanted)
+{
+    struct hal_claim claim;
+    struct sl_failure why = {0};
+    if (hal_table_claim(table, 0, CODEC_H265, "nvenc", wanted, NULL, &claim, &why))
+        fail_msg("%s", why.message);
+    return claim;
+}
+
+static void test_rows_become_devices_with_the_encoders_of_their_kind(void **state)
+{
+    (void)state;
+    struct device_row rows[] = {gpu("g", 0, SCOPE_NONE),
+                                {.device_id = "cpu",
+                                 .kind = DEVICE_CPU,
+                                 .cpus = 4,
+                                 .memory_bytes = 5,
+                                 .encodes = 1u << CODEC_H264 | 1u << CODEC_AV1}};
+    struct hal_table table = table_of(rows, 2);
+    struct sl_failure why = {0};
+    struct hal_claim claim;
+    assert_int_equal(table.count, 2);
+    assert_int_equal(hal_table_claim(&table, 0, CODEC_AV1, "svtav1", 3, NULL, &claim, &why), SL_OK);
+    assert_string_equal(claim.device_id, "cpu");
+    assert_int_equal(claim.sessions, 3);
+    assert_int_equal(hal_table_claim(&table, 0, CODEC_AV1, "nvenc", 3, NULL, &claim, &why),
+                     SL_ENOENCODER);
+    assert_int_equal(hal_table_claim(&table, 0, CODEC_H265, "x265", 3, NULL, &claim, &why),
+                     SL_ENOENCODER);
+    struct device_row out[NODE_DEVICES_MAX];
+    hal_table_rows(&table, out);
+    assert_int_equal(out[0].encodes, rows[0].encodes);
+    assert_int_equal(out[0].encodes_ten_bit, rows[0].encodes_ten_bit);
+    assert_true(out[0].standin);
+    assert_string_equal(out[0].driver, "a driver");
+    assert_int_equal(out[1].sessions_in_use, 3);
+    assert_int_equal(out[1].cpus, 4);
+    assert_int_equal(out[1].memory_bytes, 5);
+}
+
+static void test_leases_share_two_devices_and_never_pass_a_limit(void **state)
+{
+    (void)state;
+    struct device_row rows[] = {gpu("a", 3, SCOPE_DEVICE), gpu("b", 3, SCOPE_DEVICE)};
+    struct hal_table table = table_of(rows, 2);
+    struct hal_claim first = claim_of(&table, 4), second = claim_of(&table, 2);
+    assert_string_equal(first.device_id, "a");
+    assert_int_equal(first.sessions, 3); /* of the four rungs; the worker does them in passes */
+    assert_int_equal(first.spare, 0);
+    assert_string_equal(second.device_id, "b");
+    assert_int_equal(second.spare, 1);
+    struct hal_claim third = claim_of(&table, 4), none;
+    assert_string_equal(third.device_id, "b");
+    assert_int_equal(third.sessions, 1);
+    struct sl_failure why = {0};
+    assert_int_equal(hal_table_claim(&table, 0, CODEC_H265, "nvenc", 1, NULL, &none, &why),
+                     SL_ESESSIONS);
+    assert_int_equal(sl_error_class(why.code), SL_CLASS_CAPACITY);
+    hal_table_release(&table, &first);
+    hal_table_release(&table, &first); /* once is enough */
+    assert_string_equal(claim_of(&table, 1).device_id, "a");
+}
+
+static void test_a_limit_of_the_system_counts_all_devices(void **state)
+{
+    (void)state;
+    struct device_row rows[] = {gpu("a", 5, SCOPE_SYSTEM), gpu("b", 5, SCOPE_SYSTEM)};
+    struct hal_table table = table_of(rows, 2);
+    claim_of(&table, 3);
+    struct hal_claim second = claim_of(&table, 3), none;
+    assert_string_equal(second.device_id, "b");
+    assert_int_equal(second.sessions, 2);
+    assert_true(second.system_wide);
+    assert_int_equal(hal_table_claim(&table, 0, CODEC_H265, "nvenc", 1, NULL, &none, NULL),
+                     SL_ESESSIONS);
+}
+
+static void test_a_limit_is_learned_and_forgotten(void **state)
+{
+    (void)state;
+    struct device_row rows[] = {gpu("a", 0, SCOPE_SYSTEM), gpu("b", 0, SCOPE_SYSTEM)};
+    struct hal_table table = table_of(rows, 2);
+    struct hal_claim first = claim_of(&table, 4), second = claim_of(&table, 4), third;
+    assert_int_equal(second.spare, INT32_MAX);
+    hal_table_refused(&table, 0, &second, 1);
+    assert_int_equal(table.devices[0].sessions.limit, 5);
+    assert_int_equal(table.devices[1].sessions.limit, 5);
+    assert_int_equal(table.devices[1].sessions.source, HAL_LIMIT_LEARNED);
+    hal_table_release(&table, &second);
+    second = claim_of(&table, 4);
+    assert_int_equal(second.sessions, 1);
+    hal_table_release(&table, &first);
+    hal_table_release(&table, &second);
+    /* Probed again, what was learned stays; after a while it is tried anew. */
+    hal_table_fill(&table, rows, 2, NULL, 0);
+    assert_int_equal(
+        hal_table_claim(&table, HAL_LEARNED_NS - 1, CODEC_H265, "nvenc", 9, NULL, &third, NULL),
+        SL_OK);
+    assert_int_equal(third.sessions, 5);
+    hal_table_release(&table, &third);
+    hal_table_claim(&table, HAL_LEARNED_NS, CODEC_H265, "nvenc", 9, NULL, &third, NULL);
+    assert_int_equal(third.sessions, 9);
+    /* A refusal with nothing of ours open is about somebody else's sessions. */
+    hal_table_refused(&table, 0, &third, 0);
+    assert_int_equal(table.devices[0].sessions.limit, 0);
+}
+
+static void test_settings_limit_and_disable(void **state)
+{
+    (void)state;
+    struct device_row rows[] = {gpu("a", 8, SCOPE_DEVICE), gpu("b", 0, SCOPE_NONE),
+                                gpu("c", 0, SCOPE_NONE)};
+    struct device_setting settings[] = {
+        {.device = "b", .sessions = 2}, {.device = "c", .disable = true}, {"nvenc", 6, false}};
+    struct hal_table table = {0};
+    hal_table_fill(&table, rows, 3, settings, 3);
+    assert_int_equal(table.count, 2);
+    assert_int_equal(table.devices[0].sessions.limit, 6);
+    assert_int_equal(table.devices[1].sessions.limit, 2);
+    struct hal_claim first = claim_of(&table, 4), second = claim_of(&table, 4);
+    assert_string_equal(second.device_id, "b");
+    assert_int_equal(second.sessions, 2);
+    hal_table_refused(&table, 0, &second, 1); /* what a person said holds */
+    assert_int_equal(table.devices[1].sessions.limit, 2);
+    assert_int_equal(first.sessions, 4);
+}
+
+static void test_a_device_that_knows_the_video_is_preferred_among_equals(void **state)
+{
+    (void)state;
+    struct device_row rows[] = {gpu("a", 0, SCOPE_NONE), gpu("b", 0, SCOPE_NONE)};
+    struct hal_table table = table_of(rows, 2);
+    struct hal_claim claim, more;
+    hal_table_claim(&table, 0, CODEC_H264, "nvenc", 1, "b", &claim, NULL);
+    assert_string_equal(claim.device_id, "b");
+    hal_table_claim(&table, 0, CODEC_H264, "nvenc", 1, "b", &more, NULL);
+    assert_string_equal(more.device_id, "a");
+    hal_table_release(&table, &claim);
+    hal_table_release(&table, &more);
+    hal_health_note(hal_table_find(&table, "b"), SL_EENCODE, "x");
+    hal_table_claim(&table, 0, CODEC_H264, "nvenc", 1, "b", &claim, NULL);
+    assert_string_equal(claim.device_id, "a");
+}
+
+static void test_health_outlives_a_probe_and_a_proving_device_gets_one_session(void **state)
+{
+    (void)state;
+    struct device_row rows[] = {gpu("a", 8, SCOPE_DEVICE)};
+    struct hal_table table = table_of(rows, 1);
+    struct sl_failure why = {0};
+    struct hal_claim claim;
+    hal_health_note(&table.devices[0], SL_EDEVICELOST, "gone");
+    hal_table_fill(&table, rows, 1, NULL, 0);
+    assert_int_equal(hal_table_claim(&table, 0, CODEC_H264, "nvenc", 4, "a", &claim, &why),
+                     SL_EDEVICELOST);
+    assert_non_null(strstr(why.message, "quarantined"));
+    hal_health_note(&table.devices[0], SL_OK, NULL);
+    claim = claim_of(&table, 4);
+    assert_int_equal(claim.sessions, 1);
+    assert_int_equal(hal_table_claim(&table, 0, CODEC_H264, "nvenc", 4, "a", &claim, &why),
+                     SL_ESESSIONS);
+}
+
+static void test_a_claim_on_a_device_that_went_away_is_released_into_nothing(void **state)
+{
+    (void)state;
+    struct device_row rows[] = {gpu("a", 8, SCOPE_DEVICE), gpu("b", 8, SCOPE_DEVICE)};
+    struct hal_table table = table_of(rows, 2);
+    struct hal_claim first = claim_of(&table, 4), second = claim_of(&table, 4);
+    hal_table_fill(&table, rows + 1, 1, NULL, 0);
+    hal_table_refused(&table, SECOND, &first, 1);
+    hal_table_release(&table, &first);
+    assert_int_equal(table.devices[0].sessions.in_use, 4);
+    hal_table_release(&table, &second);
+    assert_int_equal(table.devices[0].sessions.in_use, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rows_become_devices_with_the_encoders_of_their_kind),
+        cmocka_unit_test(test_leases_share_two_devices_and_never_pass_a_limit),
+        cmocka_unit_test(test_a_limit_of_the_system_counts_all_devices),
+        cmocka_unit_test(test_a_limit_is_learned_and_forgotten),
+        cmocka_unit_test(test_settings_limit_and_disable),
+        cmocka_unit_test(test_a_device_that_knows_the_video_is_preferred_among_equals),
+        cmocka_unit_test(test_health_outlives_a_probe_and_a_proving_device_gets_one_session),
+        cmocka_unit_test(test_a_claim_on_a_device_that_went_away_is_released_into_nothing),
+    };
+    return cmocka_run_group_tests_name("table", tests, NULL, NULL);
+}
