@@ -35,7 +35,7 @@ static void child(int out)
     f.call_before_ns = call_ns();
     int64_t start_ns = sl_now_ns();
     sandbox_isolate(&sandbox);
-    if (sandbox_enter(&sandbox, &why) != SL_OK) {
+    if (sandbox_enter(&sandbox, NULL, &why) != SL_OK) {
         fprintf(stderr, "%s\n", why.message);
         _exit(1);
     }

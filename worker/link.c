@@ -18,6 +18,7 @@ struct worker_link {
     struct control_frame queue[LINK_QUEUE_MAX];
     int first, count;
     atomic_bool finished;
+    bool lasting;
 };
 
 /* Ends the process at once: other threads may sit in calls that cannot be cancelled. */
@@ -35,8 +36,12 @@ static void *reader_run(void *arg)
     for (;;) {
         struct control_frame frame = {0};
         int code = control_receive(link->socket, &frame, -1);
-        if (code != SL_OK && atomic_load(&link->finished))
-            return NULL;
+        if (code != SL_OK && atomic_load(&link->finished)) {
+            if (!link->lasting)
+                return NULL;
+            fflush(NULL);
+            _exit(0);
+        }
         if (code != SL_OK)
             orphaned(code);
         pthread_mutex_lock(&link->lock);
@@ -48,12 +53,13 @@ static void *reader_run(void *arg)
     }
 }
 
-int worker_link_open(int socket, struct worker_link **out)
+int worker_link_open(int socket, bool lasting, struct worker_link **out)
 {
     struct worker_link *link = calloc(1, sizeof *link);
     if (!link)
         return SL_ENOMEM;
     link->socket = socket;
+    link->lasting = lasting;
     pthread_mutex_init(&link->lock, NULL);
     pthread_mutex_init(&link->send_lock, NULL);
     pthread_cond_init(&link->arrived, NULL);
@@ -124,6 +130,11 @@ void worker_link_violation(struct worker_link *link, int number)
         body.sentence, sizeof body.sentence,
         "worker killed by the sandbox: it tried system call %d, which no worker may make", number);
     control_send(link->socket, CONTROL_FAILED, &body, sizeof body.code + (size_t)length, NULL, 0);
+}
+
+void worker_link_begin(struct worker_link *link)
+{
+    atomic_store(&link->finished, false);
 }
 
 void worker_link_finish(struct worker_link *link)

@@ -23,7 +23,8 @@
 
 struct worker_link;
 
-int worker_link_open(int socket, struct worker_link **out);
+/* lasting: it is given more than one job, and ends when the agent goes away between them. */
+int worker_link_open(int socket, bool lasting, struct worker_link **out);
 
 /* Waits for the next frame. The caller frees its body (control_frame_fini) and closes its descriptors. */
 int worker_link_take(struct worker_link *link, struct control_frame *out);
@@ -39,7 +40,9 @@ int worker_link_failed(struct worker_link *link, const struct sl_failure *failur
  * that another thread is sending at that moment is not broken (the agent then learns of the signal alone). */
 void worker_link_violation(struct worker_link *link, int number);
 
-/* From here on an agent that goes away is no loss: the last word was said. */
+/* A job begins: from here on an agent that goes away is a loss … */
+void worker_link_begin(struct worker_link *link);
+/* … and from here on it is none: the last word is about to be said. */
 void worker_link_finish(struct worker_link *link);
 
 #endif

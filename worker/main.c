@@ -12,21 +12,21 @@
 
 #include "base/log.h"
 #include "media/media_log.h"
-#include "worker/backends.h"
+#include "wire/wire_control.h"
 #include "worker/calibrate.h"
 #include "worker/probe_devices.h"
-#include "worker/run.h"
-#include "worker/sandbox.h"
-#include "worker/warm.h"
+#include "worker/serve.h"
 
 #define EXIT_USAGE 2
 
 static const char usage[] =
-    "usage: sluice-worker [--control-fd N] [--probe-devices] [--version] [--help]\n"
+    "usage: sluice-worker [--control-fd N] [--device KIND:ID] [--probe-devices] [--version] "
+    "[--help]\n"
     "\n"
     "The agent starts this program and talks to it over a socket at descriptor 3; it does one "
     "lease's\n"
-    "work and ends. By hand only these are of use:\n"
+    "work and ends, or with --device that of one video's leases on a GPU. By hand only these are "
+    "of use:\n"
     "  --probe-devices   print the devices of this machine as JSON\n"
     "  --calibrate KIND:DEVICE  measure how fast a device encodes (\"cpu:cpu\"); --quick: only a "
     "little\n"
@@ -38,64 +38,6 @@ static bool is_socket(int fd)
     int type;
     socklen_t length = sizeof type;
     return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0;
-}
-
-static void violated(void *link, int number)
-{
-    worker_link_violation(link, number);
-}
-
-static int serve(int socket)
-{
-    struct sandbox sandbox;
-    sandbox_isolate(&sandbox);
-    struct hal_device devices[RUN_DEVICES_MAX] = {0};
-    struct sl_failure why = {0};
-    int32_t device_count = 0;
-    int code =
-        hal_probe_kind(&worker_backends, DEVICE_CPU, devices, RUN_DEVICES_MAX, &device_count, &why);
-    if (code != SL_OK) {
-        sl_error(NULL, "the devices cannot be found out: %s",
-                 why.message[0] ? why.message : sl_error_text(code));
-        return 1;
-    }
-    worker_warm(&worker_backends, devices, device_count);
-    code = sandbox_enter(&sandbox, &why);
-    if (code != SL_OK) {
-        sl_error(NULL, "%s", why.message);
-        return 1;
-    }
-    struct worker_link *link = NULL;
-    code = worker_link_open(socket, &link);
-    if (code == SL_OK) {
-        sandbox_on_violation(violated, link);
-        code = worker_link_send(link, CONTROL_READY, NULL, 0);
-    }
-    if (code != SL_OK) {
-        sl_error(NULL, "the agent cannot be reached over descriptor %d: %s", socket,
-                 sl_error_text(code));
-        return 1;
-    }
-    struct control_frame frame = {0};
-    code = worker_link_take(link, &frame);
-    static struct worker_run run;
-    run.link = link;
-    run.backends = &worker_backends;
-    run.devices = devices;
-    run.device_count = device_count;
-    code = run_open(&run, &frame, &why);
-    if (code == SL_OK) {
-        code = run_finish(&run);
-    } else {
-        sl_warn(NULL, "%s", why.message);
-        worker_link_finish(link);
-        worker_link_failed(link, &why);
-    }
-    run_close(&run);
-    control_frame_fini(&frame);
-    /* The reader thread may sit in a read; nothing it holds matters any more. */
-    fflush(NULL);
-    _exit(code == SL_OK ? 0 : 1);
 }
 
 /* "nvenc:GPU-…": a device's kind and id. */
@@ -117,6 +59,7 @@ int main(int argc, char **argv)
 {
     static const struct option options[] = {
         {"control-fd", required_argument, NULL, 'c'},
+        {"device", required_argument, NULL, 'd'},
         {"probe-devices", no_argument, NULL, 'p'},
         {"calibrate", required_argument, NULL, 'm'},
         {"quick", no_argument, NULL, 'q'},
@@ -127,6 +70,7 @@ int main(int argc, char **argv)
         {0},
     };
     int control_fd = CONTROL_FD;
+    const char *device = NULL;
     bool probe = false;
     struct calibrate_params measure = {.depth = CALIBRATE_NORMAL};
     sl_log_open("sluice-worker");
@@ -143,6 +87,9 @@ int main(int argc, char **argv)
                 return EXIT_USAGE;
             }
             control_fd = (int)fd;
+            break;
+        case 'd':
+            device = optarg;
             break;
         case 'p':
             probe = true;
@@ -196,5 +143,5 @@ int main(int argc, char **argv)
             control_fd);
         return EXIT_USAGE;
     }
-    return serve(control_fd);
+    return serve(control_fd, device);
 }

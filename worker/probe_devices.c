@@ -73,7 +73,7 @@ static void device_put(struct sl_buf *out, const struct hal_device *device)
 static bool sandbox_try(struct sandbox *sandbox, char *text, size_t text_bytes)
 {
     struct sl_failure why = {0};
-    if (sandbox_enter(sandbox, &why) != SL_OK) {
+    if (sandbox_enter(sandbox, NULL, &why) != SL_OK) {
         sl_error(NULL, "%s", why.message);
         return false;
     }

@@ -37,6 +37,7 @@ static void descriptors_close(const struct control_frame *frame)
 
 int run_open(struct worker_run *run, const struct control_frame *frame, struct sl_failure *why)
 {
+    worker_link_begin(run->link);
     run->received_ns = sl_now_ns();
     run->received_cpu_ns = run_process_cpu_ns();
     run->control.range_fd = -1;
@@ -52,6 +53,7 @@ int run_open(struct worker_run *run, const struct control_frame *frame, struct s
     if (code != SL_OK)
         return code;
     media_limits_set(&run->job.limits);
+    session_cache_limit(run->sessions, run->job.sessions);
     run->about = (struct sl_log_about){
         .video = run->job.video, .task = run->job.task.v, .token = run->job.token.v};
     run->report.step = run->job.step;
@@ -66,6 +68,7 @@ void run_close(struct worker_run *run)
             close(run->control.inputs[i].fd);
     if (run->control.range_fd >= 0)
         close(run->control.range_fd);
+    pthread_mutex_destroy(&run->output_lock);
     sl_arena_fini(&run->arena);
 }
 

@@ -17,7 +17,16 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "worker/landlock.h"
+
 /* ---- namespaces ---- */
+
+static void capabilities_drop(void)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
+    syscall(SYS_capset, &head, none); /* always allowed: it only gives up */
+}
 
 void sandbox_isolate(struct sandbox *out)
 {
@@ -33,43 +42,15 @@ void sandbox_isolate(struct sandbox *out)
         out->net_error = errno;
 }
 
-/* ---- Landlock ---- */
-
-/* As linux/landlock.h has it since ABI 6; kernels that know less take the longer form as long as what they do not
- * know is zero. */
-struct landlock_rules {
-    uint64_t files;
-    uint64_t network;
-    uint64_t scoped;
-};
-
-#ifndef SYS_landlock_create_ruleset
-#define SYS_landlock_create_ruleset 444
-#define SYS_landlock_restrict_self  446
-#endif
-#define LANDLOCK_ASK_VERSION 1u
-
-/* How many kinds of access to files each ABI knows, from 1 on. */
-static const unsigned char landlock_files[] = {13, 14, 15, 15, 16};
-
-/* Everything that the kernel can deny is denied. */
-static int landlock_enter(void)
+void sandbox_isolate_driver(struct sandbox *out)
 {
-    long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_ASK_VERSION);
-    if (abi < 0)
-        return errno;
-    size_t row = (size_t)abi < sizeof landlock_files ? (size_t)abi : sizeof landlock_files;
-    struct landlock_rules rules = {
-        .files = (UINT64_C(1) << landlock_files[row - 1]) - 1,
-        .network = abi >= 4 ? 3 : 0, /* bind and connect over TCP */
-        .scoped = abi >= 6 ? 3 : 0,  /* abstract sockets and signals */
-    };
-    long fd = syscall(SYS_landlock_create_ruleset, &rules, sizeof rules, 0);
-    if (fd < 0)
-        return errno;
-    int error = syscall(SYS_landlock_restrict_self, fd, 0) < 0 ? errno : 0;
-    close((int)fd);
-    return error;
+    sandbox_isolate(out);
+    if (!SANDBOX_BUILT)
+        return;
+    /* For the driver's own threads, which nothing reaches later. */
+    capabilities_drop();
+    out->driver_error =
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? errno : sandbox_driver_landlock();
 }
 
 /* ---- the filter ---- */
@@ -112,11 +93,41 @@ static const char *const unknown[] = {"clone3", "openat2", "futex_waitv", "mseal
 /* Upper halves of int arguments are not defined. */
 #define SAME_INT(n, value)   BITS(n, 0xffffffffu, (uint32_t)(value))
 
+/* ---- what a driver with device files is allowed beside ---- */
+
+/* Events, pages that the device reads by itself, and looking at what Landlock lets it open. */
+static const char *const driver_allowed[] = {"eventfd2",
+                                             "dup",
+                                             "mlock",
+                                             "mlock2",
+                                             "munlock",
+                                             "mincore",
+                                             "msync",
+                                             "stat",
+                                             "lstat",
+                                             "newfstatat",
+                                             "fstatat64",
+                                             "statx",
+                                             "access",
+                                             "sched_get_priority_max",
+                                             "sched_get_priority_min"};
+
+static bool is_driver_allowed(const char *name)
+{
+    for (size_t i = 0; i < sizeof driver_allowed / sizeof driver_allowed[0]; i++)
+        if (strcmp(name, driver_allowed[i]) == 0)
+            return true;
+    return false;
+}
+
+/* unless: those that a driver is allowed are left out. */
 static int names_add(scmp_filter_ctx filter, const char *const *names, size_t count,
-                     uint32_t action)
+                     uint32_t action, bool unless)
 {
     int rc = 0;
     for (size_t i = 0; i < count && rc == 0; i++) {
+        if (unless && is_driver_allowed(names[i]))
+            continue;
         int number = seccomp_syscall_resolve_name(names[i]);
         if (number >= 0)
             rc = seccomp_rule_add(filter, action, number, 0);
@@ -124,16 +135,30 @@ static int names_add(scmp_filter_ctx filter, const char *const *names, size_t co
     return rc;
 }
 
-/* The rules that look at arguments: up to two comparisons each. */
+/* A rule that looks at arguments: up to two comparisons. */
+struct rule {
+    uint32_t action;
+    int number;
+    unsigned count;
+    struct scmp_arg_cmp when[2];
+};
+
+static int rules_put(scmp_filter_ctx filter, const struct rule *rules, size_t count)
+{
+    int rc = 0;
+    for (size_t i = 0; i < count && rc == 0; i++)
+        if (rules[i].number >= 0)
+            rc = seccomp_rule_add_array(filter, rules[i].action, rules[i].number, rules[i].count,
+                                        rules[i].when);
+    return rc;
+}
+
+#define RULES_PUT(filter, rules) rules_put(filter, rules, sizeof(rules) / sizeof(rules)[0])
+
 static int rules_add(scmp_filter_ctx filter)
 {
     const uint32_t allow = SCMP_ACT_ALLOW;
-    const struct {
-        uint32_t action;
-        int number;
-        unsigned count;
-        struct scmp_arg_cmp when[2];
-    } rules[] = {
+    const struct rule rules[] = {
         /* No code but what is loaded; no memory shared with a file that others read. */
         {allow, SCMP_SYS(mmap), 2, {BITS(2, PROT_EXEC, 0), BITS(3, MAP_SHARED, 0)}},
         {allow, SCMP_SYS(mprotect), 1, {BITS(2, PROT_EXEC, 0)}},
@@ -155,21 +180,73 @@ static int rules_add(scmp_filter_ctx filter)
         {allow, SCMP_SYS(fcntl), 1, {SAME_INT(1, F_DUPFD_CLOEXEC)}},
         /* Is it a terminal? */
         {SCMP_ACT_ERRNO(ENOTTY), SCMP_SYS(ioctl), 1, {SAME_INT(1, TCGETS)}},
-        /* Opening for reading is looking around; for writing it is not. */
+    };
+    return RULES_PUT(filter, rules);
+}
+
+/* Opening for reading is looking around; for writing it is not. */
+static int opening_add(scmp_filter_ctx filter)
+{
+    const struct rule rules[] = {
         {SCMP_ACT_ERRNO(EACCES), SCMP_SYS(open), 1, {BITS(1, O_ACCMODE | O_CREAT, O_RDONLY)}},
         {SCMP_ACT_ERRNO(EACCES), SCMP_SYS(openat), 1, {BITS(2, O_ACCMODE | O_CREAT, O_RDONLY)}},
     };
-    int rc = 0;
-    for (size_t i = 0; i < sizeof rules / sizeof rules[0] && rc == 0; i++)
-        if (rules[i].number >= 0)
-            rc = seccomp_rule_add_array(filter, rules[i].action, rules[i].number, rules[i].count,
-                                        rules[i].when);
+    return RULES_PUT(filter, rules);
+}
+
+/* Every mapping of a device's memory opens its file again. Which files, Landlock says; without it, none. A driver that
+ * wants to write a cache goes on without. */
+static int driver_opening_add(scmp_filter_ctx filter, bool landlock)
+{
+    const uint32_t there = landlock ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EACCES);
+    const struct rule rules[] = {
+        {there, SCMP_SYS(open), 1, {BITS(1, O_CREAT, 0)}},
+        {there, SCMP_SYS(openat), 1, {BITS(2, O_CREAT, 0)}},
+        {SCMP_ACT_ERRNO(EACCES), SCMP_SYS(open), 1, {BITS(1, O_CREAT, O_CREAT)}},
+        {SCMP_ACT_ERRNO(EACCES), SCMP_SYS(openat), 1, {BITS(2, O_CREAT, O_CREAT)}},
+    };
+    return RULES_PUT(filter, rules);
+}
+
+/* The letter of an ioctl. NVIDIA's own are of 'F'; those of its unified memory are plain numbers and two odd ones. */
+#define LETTER(letter)   BITS(1, 0xff00, (unsigned)(letter) << 8)
+#define UVM_INITIALIZE   0x30000001u
+#define UVM_DEINITIALIZE 0x30000002u
+
+static int driver_rules_add(scmp_filter_ctx filter, enum device_kind kind)
+{
+    const uint32_t allow = SCMP_ACT_ALLOW;
+    const struct rule every[] = {
+        {allow, SCMP_SYS(fcntl), 1, {SAME_INT(1, F_DUPFD)}},
+        /* Memory of a descriptor: the device's. */
+        {allow, SCMP_SYS(mmap), 2, {BITS(2, PROT_EXEC, 0), BITS(3, MAP_ANONYMOUS, 0)}},
+    };
+    const struct rule nvidia[] = {
+        {allow, SCMP_SYS(ioctl), 1, {LETTER('F')}},
+        {allow, SCMP_SYS(ioctl), 1, {BITS(1, 0xffffff00u, 0)}},
+        {allow, SCMP_SYS(ioctl), 1, {SAME_INT(1, UVM_INITIALIZE)}},
+        {allow, SCMP_SYS(ioctl), 1, {SAME_INT(1, UVM_DEINITIALIZE)}},
+        /* Pinned memory is shared between this process and the device, and with nobody else: there is no child. */
+        {allow, SCMP_SYS(mmap), 2, {BITS(2, PROT_EXEC, 0), BITS(3, MAP_ANONYMOUS, MAP_ANONYMOUS)}},
+    };
+    /* DRM, and the fences of its buffers. */
+    const struct rule render[] = {
+        {allow, SCMP_SYS(ioctl), 1, {LETTER('d')}},
+        {allow, SCMP_SYS(ioctl), 1, {LETTER('b')}},
+    };
+    int rc = names_add(filter, driver_allowed, sizeof driver_allowed / sizeof driver_allowed[0],
+                       SCMP_ACT_ALLOW, false);
+    if (rc == 0)
+        rc = RULES_PUT(filter, every);
+    if (rc == 0)
+        rc = kind == DEVICE_NVENC ? RULES_PUT(filter, nvidia) : RULES_PUT(filter, render);
     return rc;
 }
 
 /* Returns an errno. */
-static int filter_load(void)
+static int filter_load(const struct sandbox_driver *driver, bool landlock)
 {
+    bool files = driver && driver->count > 0;
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_TRAP);
     if (!filter)
         return ENOMEM;
@@ -179,13 +256,19 @@ static int filter_load(void)
     if (rc == 0)
         rc = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a search by halves */
     if (rc == 0)
-        rc = names_add(filter, allowed, sizeof allowed / sizeof allowed[0], SCMP_ACT_ALLOW);
+        rc = names_add(filter, allowed, sizeof allowed / sizeof allowed[0], SCMP_ACT_ALLOW, false);
     if (rc == 0)
-        rc = names_add(filter, refused, sizeof refused / sizeof refused[0], SCMP_ACT_ERRNO(EACCES));
+        rc = names_add(filter, refused, sizeof refused / sizeof refused[0], SCMP_ACT_ERRNO(EACCES),
+                       files);
     if (rc == 0)
-        rc = names_add(filter, unknown, sizeof unknown / sizeof unknown[0], SCMP_ACT_ERRNO(ENOSYS));
+        rc = names_add(filter, unknown, sizeof unknown / sizeof unknown[0], SCMP_ACT_ERRNO(ENOSYS),
+                       false);
     if (rc == 0)
         rc = rules_add(filter);
+    if (rc == 0)
+        rc = files ? driver_opening_add(filter, landlock) : opening_add(filter);
+    if (rc == 0 && files)
+        rc = driver_rules_add(filter, driver->kind);
     if (rc == 0)
         rc = seccomp_load(filter);
     seccomp_release(filter);
@@ -216,14 +299,20 @@ static void violated(int number, siginfo_t *info, void *context)
 
 /* ---- entering ---- */
 
-static void capabilities_drop(void)
+/* What the driver has open may be opened again. */
+static int files_restrict(const struct sandbox_driver *driver)
 {
-    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
-    syscall(SYS_capset, &head, none); /* always allowed: it only gives up */
+    struct landlock_path paths[SANDBOX_DRIVER_FILES_MAX + 1];
+    int count = driver ? driver->count : 0;
+    for (int i = 0; i < count; i++)
+        paths[i] = (struct landlock_path){driver->paths[i], true};
+    if (count && driver->kind == DEVICE_NVENC)
+        paths[count++] = (struct landlock_path){"/proc/driver/nvidia/params", false};
+    return landlock_enter(paths, count);
 }
 
-int sandbox_enter(struct sandbox *sandbox, struct sl_failure *why)
+int sandbox_enter(struct sandbox *sandbox, const struct sandbox_driver *driver,
+                  struct sl_failure *why)
 {
     if (!SANDBOX_BUILT)
         return SL_OK;
@@ -238,12 +327,14 @@ int sandbox_enter(struct sandbox *sandbox, struct sl_failure *why)
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
         return sl_fail(why, SL_EUNSUPPORTED, "the sandbox cannot be entered: prctl: %s",
                        strerror(errno));
-    sandbox->landlock_error = landlock_enter();
+    sandbox->landlock_error = files_restrict(driver);
+    if (driver && sandbox->driver_error)
+        sandbox->landlock_error = sandbox->driver_error;
     capabilities_drop();
     struct sigaction action = {.sa_sigaction = violated, .sa_flags = SA_SIGINFO};
     sigfillset(&action.sa_mask);
     sigaction(SIGSYS, &action, NULL);
-    int error = filter_load();
+    int error = filter_load(driver, sandbox->landlock_error == 0);
     if (error)
         return sl_fail(why, SL_EUNSUPPORTED,
                        "the sandbox cannot be entered, so no media is opened: seccomp: %s; it "

@@ -12,6 +12,9 @@
  * A call to look around (open for reading, stat, access …) is answered with EACCES: libraries try such things and go
  * on without. Any other call not on the list never happens and ends the process with SIGSYS.
  *
+ * A worker with a GPU's driver (worker/sandbox_driver.h) is allowed what the driver's device files need beside: to open
+ * those again, their ioctls, their memory. Nothing else differs, and nothing at all where it has no device file open.
+ *
  * Errors:  SL_EUNSUPPORTED: without the filter no media is opened; the sentence says what the kernel answered.
  * Threads: isolate and enter: the only thread there is. A handler of SIGSYS may run on any.
  */
@@ -22,6 +25,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "worker/sandbox_driver.h"
 
 /* In builds with ASan or TSan, which look around, trace and map by themselves, there is no sandbox. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -37,12 +41,16 @@ struct sandbox {
     int user_error; /* errno of the user and network namespaces; 0: entered */
     int net_error;  /* of a network namespace without a user's, tried where the first failed */
     int landlock_error;
+    int driver_error; /* of the Landlock for loading a driver */
 };
 
 /* The first stage; never fails, what could not be had is in out. */
 void sandbox_isolate(struct sandbox *out);
-/* The second. */
-int sandbox_enter(struct sandbox *sandbox, struct sl_failure *why);
+/* Of a worker that is going to load a driver. */
+void sandbox_isolate_driver(struct sandbox *out);
+/* The second. driver NULL: a worker without one. */
+int sandbox_enter(struct sandbox *sandbox, const struct sandbox_driver *driver,
+                  struct sl_failure *why);
 
 /* Is every layer there? */
 bool sandbox_is_whole(const struct sandbox *sandbox);

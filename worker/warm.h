@@ -10,4 +10,9 @@
 
 void worker_warm(const struct hal_backends *backends, struct hal_device *devices, int32_t count);
 
+/* Encodes a little with each encoder of a GPU, one session at a time, so that its driver has loaded and opened what it
+ * does at first use. SL_ESESSIONS, and codes of the class device, are returned; other mistakes are the job's to find. */
+int worker_warm_device(const struct hal_backends *backends, struct hal_device *device,
+                       struct sl_failure *why);
+
 #endif

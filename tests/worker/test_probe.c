@@ -47,14 +47,16 @@ static int crash(struct hal_device *out, int32_t max, int32_t *count, struct sl_
     return SL_OK;
 }
 
-_Noreturn static int hang(struct hal_device *out, int32_t max, int32_t *count, struct sl_failure *why)
+_Noreturn static int hang(struct hal_device *out, int32_t max, int32_t *count,
+                          struct sl_failure *why)
 {
     (void)out, (void)max, (void)count, (void)why;
     for (;;)
         pause();
 }
 
-_Noreturn static int leave(struct hal_device *out, int32_t max, int32_t *count, struct sl_failure *why)
+_Noreturn static int leave(struct hal_device *out, int32_t max, int32_t *count,
+                           struct sl_failure *why)
 {
     (void)out, (void)max, (void)count, (void)why;
     _exit(7);

@@ -538,7 +538,7 @@ static _Noreturn void child(const struct surroundings *s, long (*fn)(void), int 
     sandbox_isolate(&told.sandbox);
     tzset(); /* as a worker's first log line does */
     sandbox_on_violation(violated, &told);
-    if (sandbox_enter(&told.sandbox, &why) != SL_OK) {
+    if (sandbox_enter(&told.sandbox, NULL, &why) != SL_OK) {
         fprintf(stderr, "%s\n", why.message);
         _exit(102);
     }

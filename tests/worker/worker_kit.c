@@ -34,7 +34,7 @@ static void worker_path(char *out, size_t room)
     snprintf(out, room, "%s/../../sluice-worker", dirname(self));
 }
 
-void kit_worker_start(struct kit_worker *worker)
+void kit_worker_spawn(struct kit_worker *worker, const char *argument)
 {
     int pair[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
@@ -49,11 +49,16 @@ void kit_worker_start(struct kit_worker *worker)
             fcntl(pair[1], F_SETFD, 0);
         else
             dup2(pair[1], CONTROL_FD);
-        execl(path, "sluice-worker", (char *)NULL);
+        execl(path, "sluice-worker", argument, (char *)NULL);
         _exit(127);
     }
     close(pair[1]);
     worker->socket = pair[0];
+}
+
+void kit_worker_start(struct kit_worker *worker)
+{
+    kit_worker_spawn(worker, NULL);
     struct control_frame frame = {0};
     assert_int_equal(control_receive(worker->socket, &frame, PATIENCE_NS), SL_OK);
     assert_int_equal(frame.kind, CONTROL_READY);
@@ -185,12 +190,11 @@ static void serve(struct kit_worker *worker, struct kit_result *result, struct s
     control_frame_fini(&frame);
 }
 
-void kit_job(const struct job *job, const struct kit_file *inputs, int32_t input_count,
-             enum kit_way way, struct sl_arena *arena, struct kit_result *out)
+void kit_job_on(struct kit_worker *worker, const struct job *job, const struct kit_file *inputs,
+                int32_t input_count, enum kit_way way, struct sl_arena *arena,
+                struct kit_result *out)
 {
     memset(out, 0, sizeof *out);
-    struct kit_worker worker;
-    kit_worker_start(&worker);
     struct sl_buf bytes = {0};
     assert_int_equal(wire_job_encode(job, &bytes), SL_OK);
     struct control_job control = {
@@ -207,12 +211,11 @@ void kit_job(const struct job *job, const struct kit_file *inputs, int32_t input
         control.range_fd = pair[1];
         assert_int_equal(pthread_create(&thread, NULL, ranges_serve, &ranges), 0);
     }
-    assert_int_equal(control_job_send(worker.socket, &control), SL_OK);
+    assert_int_equal(control_job_send(worker->socket, &control), SL_OK);
     if (way == KIT_RANGES)
         close(pair[1]);
     sl_buf_fini(&bytes);
-    serve(&worker, out, arena);
-    out->exit_status = kit_worker_end(&worker);
+    serve(worker, out, arena);
     if (way == KIT_RANGES) {
         pthread_join(thread, NULL);
         close(pair[0]);
@@ -222,6 +225,15 @@ void kit_job(const struct job *job, const struct kit_file *inputs, int32_t input
     if (out->failure.code == SL_OK)
         for (int32_t i = 0; i < out->output_count; i++)
             assert_true(out->outputs[i].closed);
+}
+
+void kit_job(const struct job *job, const struct kit_file *inputs, int32_t input_count,
+             enum kit_way way, struct sl_arena *arena, struct kit_result *out)
+{
+    struct kit_worker worker;
+    kit_worker_start(&worker);
+    kit_job_on(&worker, job, inputs, input_count, way, arena, out);
+    out->exit_status = kit_worker_end(&worker);
 }
 
 void kit_result_fini(struct kit_result *result)
@@ -368,16 +380,23 @@ void kit_video_plan(struct kit_video *video)
     assert_non_null(video->transcode);
 }
 
+void kit_video_transcode_job(struct kit_video *video, int32_t piece, const char *device_id,
+                             struct job *out)
+{
+    assert_int_equal(
+        plan_transcode_job(&video->plan, &video->policy, piece, PREROLL_NONE, &video->arena, out),
+        SL_OK);
+    job_sign(out, 100 + (uint64_t)piece);
+    snprintf(out->device_id, sizeof out->device_id, "%s", device_id);
+}
+
 void kit_video_transcode(struct kit_video *video, enum kit_way way)
 {
     const struct plan *plan = &video->plan;
     for (int32_t piece = 0; piece < plan->chunk_count * plan->codec_count; piece++) {
         struct job job;
         struct sl_failure why = {0};
-        assert_int_equal(
-            plan_transcode_job(plan, &video->policy, piece, PREROLL_NONE, &video->arena, &job),
-            SL_OK);
-        job_sign(&job, 100 + (uint64_t)piece);
+        kit_video_transcode_job(video, piece, "cpu", &job);
         job.sessions = video->sessions;
         struct kit_result *result = &video->transcode[piece];
         kit_job(&job, &video->source, 1, way, &video->arena, result);

@@ -26,6 +26,8 @@ struct kit_worker {
 
 /* Up to READY. */
 void kit_worker_start(struct kit_worker *worker);
+/* With an argument (NULL: none); its first frame is left to be read. */
+void kit_worker_spawn(struct kit_worker *worker, const char *argument);
 /* Closes the socket and waits; the exit status, or -signal. */
 int kit_worker_end(struct kit_worker *worker);
 
@@ -58,6 +60,10 @@ enum kit_way { KIT_FILES, KIT_RANGES };
 /* Starts a worker, has it do the job, and ends it. What it made is the caller's until kit_result_fini. */
 void kit_job(const struct job *job, const struct kit_file *inputs, int32_t input_count,
              enum kit_way way, struct sl_arena *arena, struct kit_result *out);
+/* The same on a worker that is ready, which goes on afterwards. */
+void kit_job_on(struct kit_worker *worker, const struct job *job, const struct kit_file *inputs,
+                int32_t input_count, enum kit_way way, struct sl_arena *arena,
+                struct kit_result *out);
 void kit_result_fini(struct kit_result *result);
 
 /* Fails the test with the worker's sentence when the job failed. */
@@ -93,6 +99,9 @@ struct kit_video {
     struct kit_result package;
 };
 
+/* Job n of the transcode step, signed for a device. */
+void kit_video_transcode_job(struct kit_video *video, int32_t piece, const char *device_id,
+                             struct job *out);
 void kit_video_probe(struct kit_video *video, enum kit_way way);
 void kit_video_plan(struct kit_video *video);
 void kit_video_transcode(struct kit_video *video, enum kit_way way);

@@ -1,0 +1,209 @@
+/* Workers of a GPU, on tests/standin's driver: one process, one video, job after job. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/time.h"
+#include "tests/worker/worker_kit.h"
+#include "worker/sandbox.h"
+
+#define PATIENCE_NS (60 * SL_NS_PER_S)
+#define JOBS        30
+
+static char state_folder[] = "/tmp/sluice-test-device-XXXXXX";
+static char device_id[DEVICE_ID_BYTES];
+static struct kit_video video;
+
+static void standin_set(const char *faults)
+{
+    char folder[4096];
+    assert_non_null(realpath("build/standin", folder));
+    setenv("LD_LIBRARY_PATH", folder, 1);
+    setenv("SLUICE_STANDIN_NVENC", "1", 1);
+    setenv("SLUICE_STANDIN_STATE", state_folder, 1);
+    setenv("SLUICE_STANDIN_FAULTS", faults, 1);
+}
+
+static void device_find(void)
+{
+    struct kit_worker worker;
+    struct control_frame frame = {0};
+    static struct device_row rows[NODE_DEVICES_MAX];
+    int32_t count = 0;
+    kit_worker_spawn(&worker, "--probe-devices");
+    assert_int_equal(control_receive(worker.socket, &frame, PATIENCE_NS), SL_OK);
+    assert_int_equal(control_devices_parse(&frame, rows, NODE_DEVICES_MAX, &count), SL_OK);
+    control_frame_fini(&frame);
+    assert_int_equal(kit_worker_end(&worker), 0);
+    for (int32_t i = 0; i < count; i++)
+        if (rows[i].kind == DEVICE_NVENC) {
+            assert_true(rows[i].standin);
+            memcpy(device_id, rows[i].device_id, sizeof device_id);
+        }
+    assert_true(device_id[0]);
+}
+
+static int group_open(void **state)
+{
+    (void)state;
+    assert_non_null(mkdtemp(state_folder));
+    standin_set("");
+    device_find();
+    video.policy = kit_policy_small();
+    video.policy.codecs[0].route[0] = (struct policy_route){.encoder = "nvenc", .preset = "p1"};
+    assert_true(kit_clip_made(&video.source));
+    kit_video_probe(&video, KIT_FILES);
+    kit_video_plan(&video);
+    return 0;
+}
+
+static int group_close(void **state)
+{
+    (void)state;
+    char command[128];
+    kit_video_fini(&video);
+    snprintf(command, sizeof command, "rm -r %s", state_folder);
+    return system(command);
+}
+
+/* Up to its first frame, whose kind is returned. */
+static enum control_kind device_worker_start(struct kit_worker *worker, const char *id,
+                                             struct sl_failure *why)
+{
+    char argument[DEVICE_ID_BYTES + 16];
+    struct control_frame frame = {0};
+    snprintf(argument, sizeof argument, "--device=%s", id);
+    kit_worker_spawn(worker, argument);
+    int code = control_receive(worker->socket, &frame, PATIENCE_NS);
+    enum control_kind kind = code ? 0 : frame.kind;
+    if (kind == CONTROL_FAILED)
+        control_failed_parse(&frame, why);
+    control_frame_fini(&frame);
+    return kind;
+}
+
+static int64_t rss_bytes(pid_t pid)
+{
+    char path[64], line[128];
+    long long kib = 0;
+    snprintf(path, sizeof path, "/proc/%ld/status", (long)pid);
+    FILE *file = fopen(path, "re");
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file))
+        if (sscanf(line, "VmRSS: %lld kB", &kib) == 1)
+            break;
+    fclose(file);
+    return kib * 1024;
+}
+
+/* A descriptor lost with each job would be missing at the end. */
+static void descriptors_limit(pid_t pid)
+{
+    struct rlimit few = {JOBS + 16, JOBS + 16};
+    assert_int_equal(prlimit(pid, RLIMIT_NOFILE, &few, NULL), 0);
+}
+
+static void test_thirty_jobs_in_one_worker_leave_nothing_behind(void **state)
+{
+    (void)state;
+    struct kit_worker worker;
+    struct sl_failure why = {0};
+    char id[DEVICE_ID_BYTES + 8];
+    snprintf(id, sizeof id, "nvenc:%s", device_id);
+    assert_int_equal(device_worker_start(&worker, id, &why), CONTROL_READY);
+    descriptors_limit(worker.pid);
+    uint8_t first[SHA256_BYTES];
+    int64_t early = 0, slowest_ns = 0;
+    for (int i = 0; i < JOBS; i++) {
+        struct sl_arena arena = {0};
+        static struct kit_result result;
+        struct job job;
+        kit_video_transcode_job(&video, 0, device_id, &job);
+        job.sessions = 2;
+        kit_job_on(&worker, &job, &video.source, 1, i % 2 ? KIT_RANGES : KIT_FILES, &arena,
+                   &result);
+        kit_must_pass(&result);
+        assert_string_equal(result.report.device_id, device_id);
+        assert_string_equal(result.report.renditions[0].encoder, "nvenc");
+        assert_int_equal(result.report.transcode.sessions, 2);
+        /* The same work gives the same bytes, whatever the process did before. */
+        if (i == 0)
+            memcpy(first, result.report.outputs[2].sha256, sizeof first);
+        assert_memory_equal(first, result.report.outputs[2].sha256, sizeof first);
+        if (i > 0 && result.report.first_work_ns > slowest_ns)
+            slowest_ns = result.report.first_work_ns;
+        if (i == 5)
+            early = rss_bytes(worker.pid);
+        kit_result_fini(&result);
+        sl_arena_fini(&arena);
+    }
+    int64_t late = rss_bytes(worker.pid);
+    print_message(
+        "resident after 6 jobs %lld KiB, after %d jobs %lld KiB; first work after %.1f ms "
+        "at most\n",
+        (long long)early / 1024, JOBS, (long long)late / 1024, (double)slowest_ns / 1e6);
+#if SANDBOX_BUILT
+    assert_true(late - early < 3 << 20);
+#endif
+    /* The agent goes away between two jobs, which is no fault. */
+    assert_int_equal(kit_worker_end(&worker), 0);
+}
+
+static void test_a_job_that_fails_ends_the_worker(void **state)
+{
+    (void)state;
+    struct kit_worker worker;
+    struct sl_failure why = {0};
+    struct sl_arena arena = {0};
+    struct job job;
+    static struct kit_result result;
+    assert_int_equal(device_worker_start(&worker, device_id, &why), CONTROL_READY);
+    kit_video_transcode_job(&video, 0, "GPU-of-another-node", &job);
+    kit_job_on(&worker, &job, &video.source, 1, KIT_FILES, &arena, &result);
+    assert_int_equal(result.failure.code, SL_EDEVICELOST);
+    assert_int_equal(kit_worker_end(&worker), 1);
+    kit_result_fini(&result);
+    sl_arena_fini(&arena);
+}
+
+static void test_a_device_that_is_not_there_is_said_in_place_of_ready(void **state)
+{
+    (void)state;
+    struct kit_worker worker;
+    struct sl_failure why = {0};
+    assert_int_equal(device_worker_start(&worker, "nvenc:GPU-1", &why), CONTROL_FAILED);
+    assert_int_equal(why.code, SL_EDEVICELOST);
+    assert_non_null(strstr(why.message, "GPU-1"));
+    assert_int_equal(kit_worker_end(&worker), 1);
+}
+
+static void test_a_driver_that_crashes_takes_its_worker_along_before_any_job(void **state)
+{
+    (void)state;
+    struct kit_worker worker;
+    struct sl_failure why = {0};
+    standin_set("crash_at_open");
+    assert_int_equal(device_worker_start(&worker, device_id, &why), 0);
+    assert_int_equal(kit_worker_end(&worker), -11);
+    standin_set("");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_thirty_jobs_in_one_worker_leave_nothing_behind),
+        cmocka_unit_test(test_a_job_that_fails_ends_the_worker),
+        cmocka_unit_test(test_a_device_that_is_not_there_is_said_in_place_of_ready),
+        cmocka_unit_test(test_a_driver_that_crashes_takes_its_worker_along_before_any_job),
+    };
+    return cmocka_run_group_tests(tests, group_open, group_close);
+}
