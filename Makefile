@@ -51,7 +51,7 @@ sluiced_PKGS := libprotobuf-c sqlite3 libmicrohttpd libcurl jansson yaml-0.1 lib
 sluiced_LIBS := -lnng
 
 sluice-agent_MAIN := agent
-sluice-agent_USES := agent agent/core wire objects config model base
+sluice-agent_USES := agent agent/core hal wire objects config model base
 sluice-agent_PKGS := libprotobuf-c libcurl yaml-0.1 libcrypto
 sluice-agent_LIBS := -lnng
 

@@ -64,6 +64,15 @@ static int threads_start(struct agent *agent, struct sl_failure *why)
     return SL_OK;
 }
 
+/* For the prober, which looks after the devices' health, and so that the daemon is told at the next request. */
+static void on_devices(void *arg)
+{
+    struct agent *agent = arg;
+    pthread_mutex_lock(&agent->lock);
+    pthread_cond_broadcast(&agent->changed);
+    pthread_mutex_unlock(&agent->lock);
+}
+
 int agent_open(const struct agent_options *options, struct agent **out, struct sl_failure *why)
 {
     struct agent *agent = calloc(1, sizeof *agent);
@@ -95,6 +104,9 @@ int agent_open(const struct agent_options *options, struct agent **out, struct s
         code = wire_client_open(options->wires, options->wire_count, &secret, &agent->client, why);
     if (!code &&
         (worker_pool_open(agent->worker, &agent->pool) ||
+         worker_warm_open(agent->worker, WARM_IDLE_NS, &agent->warm) ||
+         device_table_open(agent->options.config.devices, agent->options.config.device_count,
+                           on_devices, agent, &agent->devices) ||
          range_cache_open(agent->scratch.cache_fd, options->config.cache_bytes_max, &agent->cache)))
         code = sl_fail(why, SL_ENOMEM, "not enough memory to start");
     if (!code) {
@@ -176,6 +188,8 @@ void agent_close(struct agent **at)
         pthread_join(*threads[i], NULL);
     wire_client_close(&agent->client);
     worker_pool_close(&agent->pool);
+    worker_warm_close(&agent->warm);
+    device_table_close(&agent->devices);
     range_cache_close(&agent->cache);
     agent_store_unref(&agent->store);
     agent_core_close(&agent->core);

@@ -38,6 +38,17 @@ static struct demand capacity_of(const struct config_agent *config, const struct
     return total;
 }
 
+void agent_devices_state(struct agent *agent)
+{
+    struct device_row rows[NODE_DEVICES_MAX];
+    int32_t cpus;
+    if (!agent->offers)
+        return;
+    int32_t count = device_table_rows(agent->devices, rows);
+    struct demand total = capacity_of(&agent->options.config, rows, count, &cpus);
+    agent_core_devices_set(agent->core, rows, count, &total);
+}
+
 static void devices_take(struct agent *agent, const struct device_row *rows, int32_t count)
 {
     int32_t cpus;
@@ -48,8 +59,10 @@ static void devices_take(struct agent *agent, const struct device_row *rows, int
                 device_health_word(rows[i].health));
     sl_info(NULL, "this node offers %d CPUs and %" PRId64 " MiB", cpus, total.memory_bytes >> 20);
     worker_pool_slots_set(agent->pool, cpus);
+    device_table_fill(agent->devices, rows, count);
     pthread_mutex_lock(&agent->lock);
-    agent_core_devices_set(agent->core, rows, count, &total);
+    agent->offers = true;
+    agent_devices_state(agent);
     if (cpu)
         memcpy(agent->device_id, cpu->device_id, sizeof agent->device_id);
     pthread_mutex_unlock(&agent->lock);
@@ -85,6 +98,7 @@ static void devices_withdraw(struct agent *agent, const struct device_row *rows,
         snprintf(useless[i].health_reason, sizeof useless[i].health_reason, "%s",
                  agent->workers.message);
     }
+    agent->offers = false;
     agent_core_devices_set(agent->core, useless, count, &nothing);
     pthread_cond_broadcast(&agent->changed);
 }

@@ -39,17 +39,20 @@ struct agent {
     struct scratch scratch;
     struct wire_client *client;
     struct worker_pool *pool;
+    struct worker_warm *warm;
     struct range_cache *cache;
+    struct device_table *devices; /* has a lock of its own, below `lock` */
 
     pthread_mutex_t lock;
     pthread_cond_t changed; /* on CLOCK_MONOTONIC; anything below */
     struct agent_core *core;
     struct lease *leases;
     int lease_count;
-    struct agent_store *store; /* NULL before the first answer */
-    char device_id[DEVICE_ID_BYTES];
-    bool probed;               /* once, whether it succeeded or not */
-    struct sl_failure workers; /* why none could be started; code 0: they start */
+    struct agent_store *store;       /* NULL before the first answer */
+    char device_id[DEVICE_ID_BYTES]; /* of the CPU */
+    bool offers;                     /* devices were found and workers start */
+    bool probed;                     /* once, whether it succeeded or not */
+    struct sl_failure workers;       /* why none could be started; code 0: they start */
     bool leaving;
     bool leave_said;          /* the daemon has answered a request that says so */
     bool quit;                /* all threads end */
@@ -77,6 +80,8 @@ void agent_actions_take(struct agent *agent, const struct agent_actions *actions
 void agent_leases_stop(struct agent *agent);
 
 /* agent_devices.c */
+/* With the lock held: what the next request says of the devices. */
+void agent_devices_state(struct agent *agent);
 void *agent_prober(void *agent);
 
 #endif

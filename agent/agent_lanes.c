@@ -108,6 +108,7 @@ static int question_make(struct agent *agent, bool park, struct sl_buf *bytes, s
     struct sl_arena arena = {0};
     struct sync_request request;
     pthread_mutex_lock(&agent->lock);
+    agent_devices_state(agent);
     int code = agent_core_request(agent->core, park, &arena, &request);
     pthread_mutex_unlock(&agent->lock);
     if (!code) {

@@ -57,6 +57,8 @@ static void lease_work(struct lease *lease, struct lease_result *result)
 {
     struct agent *agent = lease->agent;
     struct lease_place place = {.pool = agent->pool,
+                                .devices = agent->devices,
+                                .warm = agent->warm,
                                 .cache = agent->cache,
                                 .store = lease->store,
                                 .leases_fd = agent->scratch.leases_fd};

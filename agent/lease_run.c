@@ -14,6 +14,7 @@
 
 #include "agent/lease_outputs.h"
 #include "agent/lease_ranges.h"
+#include "agent/lease_worker.h"
 #include "base/log.h"
 #include "base/time.h"
 #include "wire/wire_codec.h"
@@ -31,7 +32,10 @@ struct lease_run {
     char video[VIDEO_ID_TEXT_BYTES];
 
     /* while it goes */
-    struct worker_process worker;
+    struct sl_arena arena; /* of the job */
+    struct job job;
+    struct lease_worker worker;
+    int32_t sessions; /* that its report tells of */
     int64_t start_ns, end_ns;
     int64_t progress_at_ns, done, total;
     int input_fds[JOB_INPUTS_MAX];
@@ -49,7 +53,6 @@ int lease_run_open(const struct lease_place *place, const struct sync_grant *gra
     run->progress = progress;
     run->arg = arg;
     run->done = -1;
-    run->worker.socket = -1;
     run->about = (struct sl_log_about){.video = video_id_format(grant->video, run->video),
                                        .task = grant->task.v,
                                        .token = grant->token.v};
@@ -126,10 +129,10 @@ static void inputs_close(struct lease_run *run, int count)
 /* A probe's CPU time grows with what it has to read. */
 #define PROBE_BYTES_PER_S (INT64_C(8) << 20)
 
-static void worker_limit(const struct lease_run *run, const struct job *job)
+static void worker_limit(const struct lease_run *run)
 {
-    const struct limits *limits = &job->limits;
-    bool probe = job->step == STEP_PROBE;
+    const struct limits *limits = &run->job.limits;
+    bool probe = run->job.step == STEP_PROBE;
     int64_t planned = 2 * run->grant->demand.memory_bytes;
     int64_t memory_bytes = probe                      ? limits->probe_memory
                            : limits->memory > planned ? limits->memory
@@ -139,27 +142,7 @@ static void worker_limit(const struct lease_run *run, const struct job *job)
         cpu_ns = limits->probe_time +
                  SL_S_TO_NS(
                      run->grant->input_count ? run->grant->inputs[0].bytes / PROBE_BYTES_PER_S : 0);
-    worker_process_limit(&run->worker, limits, memory_bytes, cpu_ns);
-}
-
-/* The daemon names no device; the node chooses. */
-static int job_make(struct lease_run *run, struct sl_buf *out, struct sl_failure *why)
-{
-    struct sl_arena arena = {0};
-    struct job job;
-    int code = wire_job_decode(run->grant->job, run->grant->job_bytes, &arena, &job, why);
-    if (!code && job.token.v != run->grant->token.v)
-        code = sl_fail(why, SL_EPROTO, "the job is one of another lease");
-    if (!code) {
-        worker_limit(run, &job);
-        if (!job.device_id[0])
-            memcpy(job.device_id, run->place.device_id, sizeof job.device_id);
-        code = wire_job_encode(&job, out);
-        if (code)
-            sl_fail(why, code, "the job cannot be encoded");
-    }
-    sl_arena_fini(&arena);
-    return code;
+    worker_process_limit(&run->worker.process, limits, memory_bytes, cpu_ns);
 }
 
 static int job_send(struct lease_run *run, struct control_job *job, struct sl_failure *why)
@@ -183,12 +166,13 @@ static int job_send(struct lease_run *run, struct control_job *job, struct sl_fa
     if (!code && ranges)
         code = lease_ranges_start(&run->ranges, &job->range_fd, why);
     struct sl_buf bytes = {0};
-    if (!code)
-        code = job_make(run, &bytes, why);
+    if (!code && wire_job_encode(&run->job, &bytes))
+        code = sl_fail(why, SL_EINTERNAL, "the job cannot be encoded");
     if (!code) {
+        worker_limit(run);
         job->job = bytes.data;
         job->job_bytes = bytes.length;
-        code = control_job_send(run->worker.socket, job);
+        code = control_job_send(run->worker.process.socket, job);
         if (code == SL_EUNREACH)
             code = SL_EWORKER;
         if (code)
@@ -227,7 +211,7 @@ static int on_open(struct lease_run *run, const struct control_frame *frame, str
     if (code)
         return code;
     number = htole32(number);
-    code = control_send(run->worker.socket, CONTROL_OUTPUT, &number, sizeof number, &fd, 1);
+    code = control_send(run->worker.process.socket, CONTROL_OUTPUT, &number, sizeof number, &fd, 1);
     progressed(run);
     return code == SL_EUNREACH ? SL_OK /* its end will be seen */
            : code              ? sl_fail(why, code, "output %s could not be handed over: %s", name,
@@ -268,7 +252,7 @@ enum word { WORD_NONE, WORD_REPORT, WORD_FAILED, WORD_GONE };
 static int frame_take(struct lease_run *run, struct control_frame *frame, enum word *last,
                       struct sl_failure *why)
 {
-    int code = control_receive(run->worker.socket, frame, 0);
+    int code = control_receive(run->worker.process.socket, frame, 0);
     if (code == SL_ETIMEDOUT)
         return SL_OK;
     if (code == SL_EUNREACH) {
@@ -303,9 +287,12 @@ static int frame_take(struct lease_run *run, struct control_frame *frame, enum w
 
 static int watchdog_fail(const struct lease_run *run, int64_t watchdog_ns, struct sl_failure *why)
 {
+    bool on_gpu = run->worker.on_gpu;
     return sl_fail(why, SL_EHANG,
-                   "no progress for %.1f s at %" PRId64 " of %" PRId64 "; the worker was killed",
-                   (double)watchdog_ns / 1e9, run->done < 0 ? 0 : run->done, run->total);
+                   "no progress for %.1f s at %" PRId64 " of %" PRId64
+                   "%s%s; the worker was killed",
+                   (double)watchdog_ns / 1e9, run->done < 0 ? 0 : run->done, run->total,
+                   on_gpu ? " on device " : "", on_gpu ? run->job.device_id : "");
 }
 
 /* Until the worker's last word, which is then in frame. SL_ECANCELLED when stopped. */
@@ -322,7 +309,7 @@ static int talk(struct lease_run *run, struct control_frame *frame, enum word *l
         struct pollfd waiting[] = {
             {.fd = run->stop_fd, .events = POLLIN},
             {.fd = lease_outputs_fault_fd(run->outputs), .events = POLLIN},
-            {.fd = run->worker.socket, .events = POLLIN},
+            {.fd = run->worker.process.socket, .events = POLLIN},
         };
         if (poll(waiting, 3, left_ms > 60000 ? 60000 : (int)left_ms) < 0 && errno != EINTR)
             return sl_fail(why, sl_error_from_errno(errno), "waiting for the worker failed");
@@ -354,7 +341,9 @@ static int report_make(struct lease_run *run, const struct control_frame *frame,
         code = lease_outputs_match(run->outputs, &report, why);
     if (!code) {
         if (!report.device_id[0])
-            memcpy(report.device_id, run->place.device_id, sizeof report.device_id);
+            memcpy(report.device_id, out->device_id, sizeof report.device_id);
+        if (report.step == STEP_TRANSCODE)
+            run->sessions = report.transcode.sessions;
         memcpy(out->device_id, report.device_id, sizeof out->device_id);
         report.cpu_ns = costs->cpu_ns;
         report.wall_ns = run->end_ns - run->start_ns;
@@ -397,8 +386,11 @@ static void work(struct lease_run *run, struct lease_result *out)
     run->end_ns = sl_now_ns();
     if (!code && last == WORD_REPORT)
         code = lease_outputs_wait(run->outputs, why);
-    worker_process_reap(&run->worker, code ? 0 : WORKER_EXIT_NS, &costs);
-    worker_pool_done(run->place.pool);
+    bool stays = run->worker.process.serves_more && !code && last == WORD_REPORT;
+    if (stays)
+        worker_process_costs(&run->worker.process, &costs);
+    else
+        lease_worker_end(&run->worker, code ? 0 : WORKER_EXIT_NS, &costs);
     lease_ranges_end(&run->ranges);
     if (!code && last == WORD_GONE)
         code = worker_process_explain(&costs, why);
@@ -411,9 +403,19 @@ static void work(struct lease_run *run, struct lease_result *out)
     }
     if (!code)
         report_make(run, &frame, &costs, out, why);
+    if (stays)
+        lease_worker_give(&run->worker, why->code == SL_OK);
     if (!verdict)
         own_failure_soften(why);
     control_frame_fini(&frame);
+}
+
+static int job_read(struct lease_run *run, struct sl_failure *why)
+{
+    int code = wire_job_decode(run->grant->job, run->grant->job_bytes, &run->arena, &run->job, why);
+    if (!code && run->job.token.v != run->grant->token.v)
+        code = sl_fail(why, SL_EPROTO, "the job is one of another lease");
+    return code;
 }
 
 void lease_run_go(struct lease_run *run, struct lease_result *out)
@@ -421,12 +423,18 @@ void lease_run_go(struct lease_run *run, struct lease_result *out)
     *out = (struct lease_result){0};
     memcpy(out->device_id, run->place.device_id, sizeof out->device_id);
     run->start_ns = sl_now_ns();
-    int code = worker_pool_take(run->place.pool, &run->worker, &out->failure);
-    out->no_worker = code != SL_OK;
+    int code = job_read(run, &out->failure);
+    if (!code)
+        code = lease_worker_take(&run->worker, &run->place, run->grant->video, &run->job,
+                                 &out->no_worker, &out->failure);
+    if (run->worker.claim.device_id[0])
+        memcpy(out->device_id, run->worker.claim.device_id, sizeof out->device_id);
     if (code)
         own_failure_soften(&out->failure);
     else
         work(run, out);
+    lease_worker_settle(&run->worker, &out->failure, run->sessions);
+    sl_arena_fini(&run->arena);
     uint64_t stops;
     out->stopped = eventfd_read(run->stop_fd, &stops) == 0;
     if (out->stopped)

@@ -1,5 +1,9 @@
 /* agent/lease_run.h: one lease on this node, from its grant to a report, a failure or a stop.
  *
+ * A job that encodes is given a device of the node and sessions of it (agent/device_table.h), which it holds until its end;
+ * how it ended says something about the device's health. On a GPU it is done by a worker that served the same video
+ * before, if one waits (agent/worker_warm.h).
+ *
  * A ready worker gets the job and its inputs: descriptors of the store's files where the node sees them, else
  * a socket answered from the range cache. Its outputs are stored as it goes. A worker without progress for the
  * grant's watchdog time is killed, group and all; so is one whose lease is stopped.
@@ -15,9 +19,11 @@
 
 #include <stdbool.h>
 
+#include "agent/device_table.h"
 #include "agent/range_cache.h"
 #include "agent/store.h"
 #include "agent/worker_pool.h"
+#include "agent/worker_warm.h"
 #include "base/buf.h"
 
 #define LEASE_WATCHDOG_DEFAULT_NS SL_S_TO_NS(60)
@@ -27,6 +33,8 @@
 /* What every lease of the node uses. */
 struct lease_place {
     struct worker_pool *pool;
+    struct device_table *devices; /* NULL: every job is done on device_id, uncounted */
+    struct worker_warm *warm;     /* with devices */
     struct range_cache *cache;
     struct agent_store *store;
     int leases_fd;

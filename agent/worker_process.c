@@ -22,34 +22,41 @@
 #include "wire/wire_control.h"
 
 #define SEND_TIMEOUT_S 10
+/* What a GPU's driver takes for itself beside a job. */
+#define DRIVER_BYTES   (INT64_C(1) << 30)
+#define DRIVER_FILES   128
 /* Descriptors below this may be the targets of a worker's own, so none of ours is among them. */
 #define OWN_FD_MIN     10
 
-/* What a worker is told of our environment. */
+/* What a worker is told of our environment: words, and beginnings of words. */
 static const char *const passed_on[] = {
-    "PATH",         "TZ",           "SLUICE_LOG",   "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES",
-    "ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS"};
-#define PASSED_ON_COUNT (sizeof passed_on / sizeof passed_on[0])
+    "PATH", "TZ", "SLUICE_LOG", "ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS", "LD_LIBRARY_PATH"};
+static const char *const passed_on_all[] = {"CUDA_", "NVIDIA_", "LIBVA_", "SLUICE_STANDIN_"};
 
-struct environment {
-    char texts[PASSED_ON_COUNT][4096];
-    char *pointers[PASSED_ON_COUNT + 2];
-};
+#define PASSED_ON_MAX 64
 
-static void environment_fill(struct environment *e)
+static bool is_passed_on(const char *entry)
+{
+    size_t length = strcspn(entry, "=");
+    for (size_t i = 0; i < sizeof passed_on / sizeof passed_on[0]; i++)
+        if (strlen(passed_on[i]) == length && memcmp(entry, passed_on[i], length) == 0)
+            return true;
+    for (size_t i = 0; i < sizeof passed_on_all / sizeof passed_on_all[0]; i++)
+        if (strncmp(entry, passed_on_all[i], strlen(passed_on_all[i])) == 0)
+            return true;
+    return false;
+}
+
+/* Pointers into our own environment, which nothing changes. */
+static void environment_fill(char *out[PASSED_ON_MAX + 2])
 {
     static char language[] = "LC_ALL=C.UTF-8";
-    size_t count = 0;
-    for (size_t i = 0; i < PASSED_ON_COUNT; i++) {
-        const char *value = getenv(passed_on[i]);
-        if (value && snprintf(e->texts[count], sizeof e->texts[0], "%s=%s", passed_on[i], value) <
-                         (int)sizeof e->texts[0]) {
-            e->pointers[count] = e->texts[count];
-            count++;
-        }
-    }
-    e->pointers[count++] = language;
-    e->pointers[count] = NULL;
+    int count = 0;
+    for (char **entry = environ; *entry && count < PASSED_ON_MAX; entry++)
+        if (is_passed_on(*entry))
+            out[count++] = *entry;
+    out[count++] = language;
+    out[count] = NULL;
 }
 
 static int spawn(const char *program, const char *argument, int socket, pid_t *out)
@@ -59,9 +66,7 @@ static int spawn(const char *program, const char *argument, int socket, pid_t *o
     sigset_t none, all;
     sigemptyset(&none);
     sigfillset(&all);
-    struct environment *environment = malloc(sizeof *environment);
-    if (!environment)
-        return ENOMEM;
+    char *environment[PASSED_ON_MAX + 2];
     environment_fill(environment);
     posix_spawn_file_actions_init(&files);
     posix_spawnattr_init(&attributes);
@@ -75,10 +80,9 @@ static int spawn(const char *program, const char *argument, int socket, pid_t *o
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &all);
     char *const arguments[] = {(char *)program, (char *)argument, NULL};
-    int error = posix_spawn(out, program, &files, &attributes, arguments, environment->pointers);
+    int error = posix_spawn(out, program, &files, &attributes, arguments, environment);
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&files);
-    free(environment);
     return error;
 }
 
@@ -114,11 +118,13 @@ int worker_process_ready(struct worker_process *worker, struct sl_failure *why)
     int code = control_receive(worker->socket, &frame, WORKER_START_NS);
     for (int i = 0; i < frame.fd_count && !code; i++)
         close(frame.fds[i]);
+    bool told = !code && frame.kind == CONTROL_FAILED && control_failed_parse(&frame, why) == SL_OK;
     if (!code && frame.kind != CONTROL_READY)
         code = SL_EPROTO;
     control_frame_fini(&frame);
-    return code ? sl_fail(why, code, "a new worker did not get ready: %s", sl_error_text(code))
-                : SL_OK;
+    return told   ? why->code
+           : code ? sl_fail(why, code, "a new worker did not get ready: %s", sl_error_text(code))
+                  : SL_OK;
 }
 
 static int64_t cpu_now_ns(pid_t pid)
@@ -135,9 +141,19 @@ void worker_process_mark(struct worker_process *worker)
     worker->cpu_before_ns = cpu_now_ns(worker->pid);
 }
 
-static void limit_set(pid_t pid, __rlimit_resource_t what, int64_t soft, int64_t hard)
+/* The sandbox lets nobody change a limit from inside, so the soft one holds. A hard one could not be raised again for the
+ * next lease of a process. */
+static void limit_set(const struct worker_process *worker, __rlimit_resource_t what, int64_t soft,
+                      int64_t hard)
 {
+    pid_t pid = worker->pid;
     struct rlimit limit = {(rlim_t)soft, (rlim_t)hard};
+    struct rlimit now;
+    if (worker->serves_more && prlimit(pid, what, NULL, &now) == 0) {
+        limit.rlim_max = now.rlim_max;
+        if (limit.rlim_cur > limit.rlim_max)
+            limit.rlim_cur = limit.rlim_max;
+    }
     if (prlimit(pid, what, &limit, NULL) < 0 && errno != ESRCH)
         sl_warn(NULL, "limit %d of worker %ld cannot be set: %s", (int)what, (long)pid,
                 strerror(errno));
@@ -147,16 +163,19 @@ void worker_process_limit(const struct worker_process *worker, const struct limi
                           int64_t memory_bytes, int64_t cpu_ns)
 {
     int64_t cpu_s = (worker->cpu_before_ns + cpu_ns) / SL_NS_PER_S + 1;
-    /* Writable private memory: what a worker can have, for its sandbox lets it map no other. RLIMIT_AS would count the
+    if (worker->serves_more)
+        memory_bytes += DRIVER_BYTES;
+        /* Writable private memory: what a worker can have, for its sandbox lets it map no other. RLIMIT_AS would count the
      * libraries and what is only reserved. Sanitizers keep their books in such memory. */
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-    limit_set(worker->pid, RLIMIT_DATA, memory_bytes, memory_bytes);
+    limit_set(worker, RLIMIT_DATA, memory_bytes, memory_bytes);
 #else
     (void)memory_bytes;
 #endif
-    limit_set(worker->pid, RLIMIT_CPU, cpu_s, cpu_s + 5);
-    limit_set(worker->pid, RLIMIT_FSIZE, limits->output_file, limits->output_file);
-    limit_set(worker->pid, RLIMIT_NOFILE, limits->descriptors, limits->descriptors);
+    limit_set(worker, RLIMIT_CPU, cpu_s, cpu_s + 5);
+    limit_set(worker, RLIMIT_FSIZE, limits->output_file, limits->output_file);
+    int64_t files = limits->descriptors + (worker->serves_more ? DRIVER_FILES : 0);
+    limit_set(worker, RLIMIT_NOFILE, files, files);
 }
 
 void worker_process_kill(const struct worker_process *worker)
@@ -164,6 +183,28 @@ void worker_process_kill(const struct worker_process *worker)
     /* The group is the worker's own since before its program ran; the pid is ours until it is reaped. */
     kill(-worker->pid, SIGKILL);
     kill(worker->pid, SIGKILL);
+}
+
+/* The most memory that it ever had; anybody may read that. */
+static int64_t memory_max(pid_t pid)
+{
+    char path[64], line[128];
+    long long kib = 0;
+    snprintf(path, sizeof path, "/proc/%ld/status", (long)pid);
+    FILE *file = fopen(path, "re");
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "VmHWM: %lld kB", &kib) == 1)
+            break;
+    if (file)
+        fclose(file);
+    return kib * 1024;
+}
+
+void worker_process_costs(const struct worker_process *worker, struct worker_costs *out)
+{
+    int64_t cpu_ns = cpu_now_ns(worker->pid) - worker->cpu_before_ns;
+    *out = (struct worker_costs){.cpu_ns = cpu_ns > 0 ? cpu_ns : 0,
+                                 .memory_max_bytes = memory_max(worker->pid)};
 }
 
 static int64_t timeval_ns(struct timeval t)

@@ -2,7 +2,7 @@
  *
  * A worker gets descriptors 0 (/dev/null), 1 and 2 (standard error, where its log lines go) and CONTROL_FD,
  * nothing else; a process group of its own; and only the variables of the environment that are named in the
- * source. It ends by itself when its end of the socket closes, so none outlives its agent.
+ * source: what drivers are told by theirs among them. It ends by itself when its end of the socket closes, so none outlives its agent.
  *
  * Owns:    the process until worker_process_reap, and the agent's end of the socket.
  * Threads: one at a time per worker.
@@ -10,6 +10,7 @@
 #ifndef SL_AGENT_WORKER_PROCESS_H
 #define SL_AGENT_WORKER_PROCESS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -26,6 +27,8 @@ struct worker_process {
     pid_t pid;
     int socket;
     int64_t cpu_before_ns; /* spent before it got a job */
+    bool serves_more;      /* leases after this one (agent/worker_warm.h) */
+    int32_t leases;        /* that it served */
 };
 
 struct worker_costs {
@@ -38,14 +41,16 @@ struct worker_costs {
 /* argument NULL: one that waits for a job. */
 int worker_process_start(const char *program, const char *argument, struct worker_process *out,
                          struct sl_failure *why);
-/* Waits for its READY. */
+/* Waits for its READY. What it says instead is the failure; SL_EUNREACH: it has ended. */
 int worker_process_ready(struct worker_process *worker, struct sl_failure *why);
 /* From here on its CPU time counts. */
 void worker_process_mark(struct worker_process *worker);
 /* Sets what the process may use from here on, from outside: it need not be trusted with that, and cannot undo it.
- * memory and cpu are those of the step. */
+ * memory and cpu are those of the step. One that serves more leases gets them anew for each. */
 void worker_process_limit(const struct worker_process *worker, const struct limits *limits,
                           int64_t memory_bytes, int64_t cpu_ns);
+/* What it has cost since the mark, while it goes on. */
+void worker_process_costs(const struct worker_process *worker, struct worker_costs *out);
 /* Ends its whole process group. */
 void worker_process_kill(const struct worker_process *worker);
 /* Closes the socket and waits for the process; kills it after patience_ns (0: at once). */

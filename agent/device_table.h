@@ -1,0 +1,39 @@
+/* agent/device_table.h: this node's devices as its leases share them (hal/hal_table.h), for all threads of the agent.
+ *
+ * Health:   leases note how work on a device ended. Whoever is told by `changed` can look for quarantined devices with
+ *           device_table_rows, prove one with work of its own (which makes no claim), and note the outcome: SL_OK lets
+ *           leases on it again, one session at a time.
+ * Threads:  any. changed is called with no lock of the table held, on the thread that noted.
+ */
+#ifndef SL_AGENT_DEVICE_TABLE_H
+#define SL_AGENT_DEVICE_TABLE_H
+
+#include "hal/hal_table.h"
+
+struct device_table;
+
+typedef void device_changed_fn(void *arg);
+
+/* settings are borrowed until close. */
+int device_table_open(const struct device_setting *settings, int32_t setting_count,
+                      device_changed_fn *changed, void *arg, struct device_table **out);
+void device_table_close(struct device_table **table);
+
+/* What a probe found. Settings that name a device that is not there are said in the log. */
+void device_table_fill(struct device_table *table, const struct device_row *rows, int32_t count);
+
+int device_table_claim(struct device_table *table, enum codec codec, const char *encoder,
+                       int32_t wanted, const char *prefer, struct hal_claim *out,
+                       struct sl_failure *why);
+void device_table_release(struct device_table *table, struct hal_claim *claim);
+/* The claim's device opened got sessions and refused the next: a limit is learned. */
+void device_table_refused(struct device_table *table, const struct hal_claim *claim, int32_t got);
+
+/* The outcome of work on a device: SL_OK or a code; those of other classes than device change nothing. */
+void device_table_note(struct device_table *table, const char *device_id, int code,
+                       const char *detail);
+
+/* Rows as they are now; how many. */
+int32_t device_table_rows(struct device_table *table, struct device_row rows[NODE_DEVICES_MAX]);
+
+#endif

@@ -1,0 +1,110 @@
+#include "agent/lease_worker.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* What a policy calls an encoder says on which kind of device it runs. */
+static bool encodes_on_gpu(const struct job *job)
+{
+    if (job->step != STEP_TRANSCODE || job->transcode.rung_count < 1)
+        return false;
+    const struct encoder_name *name = encoder_find(job->transcode.rungs[0].encoder);
+    return name && name->kind != DEVICE_CPU;
+}
+
+static int claim_make(struct lease_worker *w, const struct job *job, struct sl_failure *why)
+{
+    const struct lease_place *place = w->place;
+    const struct plan_rung *rung = &job->transcode.rungs[0];
+    char prefer[DEVICE_ID_BYTES] = "";
+    if (w->on_gpu)
+        worker_warm_device(place->warm, w->video, prefer);
+    int32_t wanted = job->transcode.rung_count;
+    if (job->sessions > 0 && job->sessions < wanted)
+        wanted = job->sessions;
+    int code = device_table_claim(place->devices, rung->codec, rung->encoder, wanted, prefer,
+                                  &w->claim, why);
+    if (!code || !w->on_gpu)
+        return SL_OK; /* a CPU worker says itself what it lacks */
+    /* The daemon granted on what it knew a moment ago. An ill device takes nothing now, as a full one; one that went
+     * away is a failure of this node. */
+    if (code == SL_EDEVICELOST)
+        why->code = SL_ESESSIONS;
+    else if (code == SL_ENOENCODER)
+        why->code = SL_EDEVICELOST;
+    return why->code;
+}
+
+int lease_worker_take(struct lease_worker *w, const struct lease_place *place,
+                      struct video_id video, struct job *job, bool *no_worker,
+                      struct sl_failure *why)
+{
+    *w = (struct lease_worker){
+        .place = place, .video = video, .process.socket = -1, .on_gpu = encodes_on_gpu(job)};
+    *no_worker = false;
+    bool named = job->device_id[0];
+    int code = SL_OK;
+    if (place->devices && !named && job->step == STEP_TRANSCODE && job->transcode.rung_count > 0) {
+        w->rungs = job->transcode.rung_count;
+        code = claim_make(w, job, why);
+    }
+    if (code)
+        return code;
+    if (w->claim.device_id[0])
+        memcpy(job->device_id, w->claim.device_id, sizeof job->device_id);
+    else if (!named)
+        memcpy(job->device_id, place->device_id, sizeof job->device_id);
+    w->on_gpu = w->on_gpu && w->claim.device_id[0];
+    if (w->on_gpu) {
+        job->sessions = w->claim.sessions;
+        return worker_warm_take(place->warm, video, &w->claim, &w->process, why);
+    }
+    code = worker_pool_take(place->pool, &w->process, why);
+    *no_worker = code != SL_OK;
+    return code;
+}
+
+void lease_worker_end(struct lease_worker *w, int64_t patience_ns, struct worker_costs *out)
+{
+    worker_process_reap(&w->process, patience_ns, out);
+    if (!w->on_gpu)
+        worker_pool_done(w->place->pool);
+}
+
+void lease_worker_give(struct lease_worker *w, bool well)
+{
+    if (well)
+        worker_warm_give(w->place->warm, w->video, &w->claim, &w->process);
+    else
+        worker_process_reap(&w->process, 0, NULL);
+}
+
+static void device_name(const struct lease_worker *w, struct sl_failure *failure)
+{
+    char message[SL_MESSAGE_BYTES];
+    if (strstr(failure->message, w->claim.device_id))
+        return;
+    snprintf(message, sizeof message, "device %s: %s", w->claim.device_id, failure->message);
+    memcpy(failure->message, message, sizeof message);
+}
+
+void lease_worker_settle(struct lease_worker *w, struct sl_failure *failure, int32_t sessions)
+{
+    if (!w->claim.device_id[0])
+        return;
+    struct device_table *devices = w->place->devices;
+    int32_t could = w->claim.sessions < w->rungs ? w->claim.sessions : w->rungs;
+    bool ill = failure->code && sl_error_class(failure->code) == SL_CLASS_DEVICE;
+    bool refused = failure->code == SL_ESESSIONS ||
+                   (failure->code == SL_OK && sessions > 0 && sessions < could);
+    /* What goes wrong on CPUs is the source's doing or ours; a node without its CPU has nothing left. */
+    if (w->on_gpu && (ill || refused))
+        worker_warm_clear(w->place->warm, &w->claim);
+    if (w->on_gpu && refused)
+        device_table_refused(devices, &w->claim, failure->code ? 0 : sessions);
+    if (w->on_gpu && (ill || failure->code == SL_ESESSIONS))
+        device_name(w, failure);
+    if (w->on_gpu && (ill || failure->code == SL_OK))
+        device_table_note(devices, w->claim.device_id, failure->code, failure->message);
+    device_table_release(devices, &w->claim);
+}

@@ -1,0 +1,36 @@
+/* agent/lease_worker.h: the device and the worker of one lease, from claim to release.
+ *
+ * Jobs that encode on a GPU get a claim of its sessions and a worker that is warm for their video; all others get a worker
+ * for a CPU slot, which serves them alone.
+ *
+ * Owns:    the claim and the process until settle.
+ * Threads: the lease's.
+ */
+#ifndef SL_AGENT_LEASE_WORKER_H
+#define SL_AGENT_LEASE_WORKER_H
+
+#include "agent/lease_run.h"
+#include "model/job_types.h"
+
+struct lease_worker {
+    const struct lease_place *place;
+    struct video_id video;
+    struct hal_claim claim; /* device_id empty: none */
+    int32_t rungs;
+    bool on_gpu;
+    struct worker_process process;
+};
+
+/* Names the device and its sessions in the job. no_worker: no worker for CPU slots starts on this node. */
+int lease_worker_take(struct lease_worker *w, const struct lease_place *place,
+                      struct video_id video, struct job *job, bool *no_worker,
+                      struct sl_failure *why);
+/* Ends the process, waiting for patience_ns, and says what it cost. */
+void lease_worker_end(struct lease_worker *w, int64_t patience_ns, struct worker_costs *out);
+/* Instead of ending it, after its last word: well: it may serve the next lease. */
+void lease_worker_give(struct lease_worker *w, bool well);
+/* The lease has ended with failure (code 0: well), having had so many sessions open. Says so of the device, learns, names
+ * the device in the failure, and releases the claim. */
+void lease_worker_settle(struct lease_worker *w, struct sl_failure *failure, int32_t sessions);
+
+#endif

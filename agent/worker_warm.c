@@ -1,0 +1,266 @@
+#include "agent/worker_warm.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "base/time.h"
+
+struct idle {
+    struct worker_process worker;
+    struct video_id video;
+    struct hal_claim claim; /* the last lease's: its sessions may be open still */
+    int64_t since_ns;
+};
+
+struct worker_warm {
+    char program[4096];
+    int64_t idle_ns;
+    pthread_t thread;
+    pthread_mutex_t lock; /* below */
+    pthread_cond_t changed;
+    struct idle idle[WARM_IDLE_MAX]; /* the longest idle first */
+    int32_t count;
+    bool quit;
+};
+
+/* Workers to be ended once the lock is given up. */
+struct ended {
+    struct worker_process workers[WARM_IDLE_MAX];
+    int32_t count;
+};
+
+static void ended_reap(struct ended *ended)
+{
+    for (int32_t i = 0; i < ended->count; i++)
+        worker_process_kill(&ended->workers[i]);
+    for (int32_t i = 0; i < ended->count; i++)
+        worker_process_reap(&ended->workers[i], 0, NULL);
+}
+
+/* With the lock held. */
+static struct idle idle_remove(struct worker_warm *warm, int32_t at)
+{
+    struct idle one = warm->idle[at];
+    warm->count--;
+    memmove(warm->idle + at, warm->idle + at + 1,
+            (size_t)(warm->count - at) * sizeof warm->idle[0]);
+    return one;
+}
+
+static void idle_end(struct worker_warm *warm, int32_t at, struct ended *ended)
+{
+    ended->workers[ended->count++] = idle_remove(warm, at).worker;
+}
+
+/* Until nothing has waited for too long any more. */
+static void *retire(void *arg)
+{
+    struct worker_warm *warm = arg;
+    pthread_mutex_lock(&warm->lock);
+    while (!warm->quit) {
+        if (warm->count == 0) {
+            pthread_cond_wait(&warm->changed, &warm->lock);
+            continue;
+        }
+        int64_t until_ns = warm->idle[0].since_ns + warm->idle_ns;
+        if (until_ns > sl_now_ns()) {
+            struct timespec until = {.tv_sec = (time_t)(until_ns / SL_NS_PER_S),
+                                     .tv_nsec = (long)(until_ns % SL_NS_PER_S)};
+            pthread_cond_timedwait(&warm->changed, &warm->lock, &until);
+            continue;
+        }
+        struct ended ended = {.count = 0};
+        idle_end(warm, 0, &ended);
+        pthread_mutex_unlock(&warm->lock);
+        ended_reap(&ended);
+        pthread_mutex_lock(&warm->lock);
+    }
+    pthread_mutex_unlock(&warm->lock);
+    return NULL;
+}
+
+int worker_warm_open(const char *program, int64_t idle_ns, struct worker_warm **out)
+{
+    struct worker_warm *warm = calloc(1, sizeof *warm);
+    if (!warm)
+        return SL_ENOMEM;
+    snprintf(warm->program, sizeof warm->program, "%s", program);
+    warm->idle_ns = idle_ns;
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&warm->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    pthread_mutex_init(&warm->lock, NULL);
+    if (pthread_create(&warm->thread, NULL, retire, warm) != 0) {
+        free(warm);
+        return SL_ENOMEM;
+    }
+    *out = warm;
+    return SL_OK;
+}
+
+void worker_warm_close(struct worker_warm **at)
+{
+    struct worker_warm *warm = *at;
+    if (!warm)
+        return;
+    *at = NULL;
+    pthread_mutex_lock(&warm->lock);
+    warm->quit = true;
+    pthread_cond_broadcast(&warm->changed);
+    pthread_mutex_unlock(&warm->lock);
+    pthread_join(warm->thread, NULL);
+    struct ended ended = {.count = 0};
+    while (warm->count)
+        idle_end(warm, 0, &ended);
+    ended_reap(&ended);
+    pthread_cond_destroy(&warm->changed);
+    pthread_mutex_destroy(&warm->lock);
+    free(warm);
+}
+
+void worker_warm_device(struct worker_warm *warm, struct video_id video, char out[DEVICE_ID_BYTES])
+{
+    out[0] = '\0';
+    pthread_mutex_lock(&warm->lock);
+    for (int32_t i = 0; i < warm->count; i++)
+        if (warm->idle[i].video.v == video.v)
+            memcpy(out, warm->idle[i].claim.device_id, DEVICE_ID_BYTES);
+    pthread_mutex_unlock(&warm->lock);
+}
+
+static bool shares_sessions(const struct hal_claim *a, const struct hal_claim *b)
+{
+    return a->system_wide ? a->kind == b->kind && b->system_wide
+                          : strcmp(a->device_id, b->device_id) == 0;
+}
+
+/* With the lock held: sessions that lie idle must not keep the claim from its own. */
+static void room_make(struct worker_warm *warm, const struct hal_claim *claim, struct ended *ended)
+{
+    int64_t held = 0;
+    for (int32_t i = 0; i < warm->count; i++)
+        if (shares_sessions(claim, &warm->idle[i].claim))
+            held += warm->idle[i].claim.sessions;
+    for (int32_t i = 0; i < warm->count && held > claim->spare;) {
+        if (shares_sessions(claim, &warm->idle[i].claim)) {
+            held -= warm->idle[i].claim.sessions;
+            idle_end(warm, i, ended);
+        } else {
+            i++;
+        }
+    }
+}
+
+/* With the lock held: the one that waited for this video and device, or a place on the device for another. */
+static bool idle_take(struct worker_warm *warm, struct video_id video,
+                      const struct hal_claim *claim, struct worker_process *out,
+                      struct ended *ended)
+{
+    int32_t victim = -1;
+    for (int32_t i = warm->count - 1; i >= 0; i--) {
+        if (strcmp(warm->idle[i].claim.device_id, claim->device_id) != 0)
+            continue;
+        if (warm->idle[i].video.v == video.v) {
+            *out = idle_remove(warm, i).worker;
+            return true;
+        }
+        victim = i;
+    }
+    if (victim >= 0)
+        idle_end(warm, victim, ended);
+    return false;
+}
+
+/* One that waits says nothing: whatever can be read is its end. */
+static bool is_alive(const struct worker_process *worker)
+{
+    struct pollfd waiting = {.fd = worker->socket, .events = POLLIN};
+    return poll(&waiting, 1, 0) == 0;
+}
+
+/* Nothing of any source has reached it yet: whatever goes wrong here is the driver's doing. */
+static int start(struct worker_warm *warm, const struct hal_claim *claim,
+                 struct worker_process *out, struct sl_failure *why)
+{
+    char argument[DEVICE_ID_BYTES + 32];
+    snprintf(argument, sizeof argument, "--device=%s:%s", device_kind_word(claim->kind),
+             claim->device_id);
+    int code = worker_process_start(warm->program, argument, out, why);
+    if (code)
+        return code;
+    out->serves_more = true;
+    code = worker_process_ready(out, why);
+    if (!code)
+        return SL_OK;
+    struct worker_costs costs;
+    worker_process_reap(out, code == SL_EUNREACH ? WORKER_EXIT_NS : 0, &costs);
+    if (code == SL_ETIMEDOUT)
+        return sl_fail(why, SL_EHANG, "the driver of device %s was not open within %d s",
+                       claim->device_id, (int)(WORKER_START_NS / SL_NS_PER_S));
+    if (code != SL_EUNREACH)
+        return code;
+    struct sl_failure end;
+    if (worker_process_explain(&costs, &end) == SL_EWORKER)
+        return sl_fail(why, SL_EWORKER, "%s", end.message);
+    return sl_fail(why, SL_EDEVICELOST,
+                   "the driver of device %s crashed when it was opened: %.120s", claim->device_id,
+                   end.message);
+}
+
+int worker_warm_take(struct worker_warm *warm, struct video_id video, const struct hal_claim *claim,
+                     struct worker_process *out, struct sl_failure *why)
+{
+    struct ended ended = {.count = 0};
+    pthread_mutex_lock(&warm->lock);
+    bool found = idle_take(warm, video, claim, out, &ended);
+    room_make(warm, claim, &ended);
+    pthread_mutex_unlock(&warm->lock);
+    ended_reap(&ended);
+    if (found && !is_alive(out)) {
+        worker_process_reap(out, 0, NULL);
+        found = false;
+    }
+    int code = found ? SL_OK : start(warm, claim, out, why);
+    if (!code)
+        worker_process_mark(out);
+    return code;
+}
+
+void worker_warm_give(struct worker_warm *warm, struct video_id video,
+                      const struct hal_claim *claim, struct worker_process *worker)
+{
+    struct ended ended = {.count = 0};
+    worker->leases++;
+    pthread_mutex_lock(&warm->lock);
+    if (worker->leases >= WARM_LEASES_MAX || warm->quit) {
+        ended.workers[ended.count++] = *worker;
+    } else {
+        if (warm->count == WARM_IDLE_MAX)
+            idle_end(warm, 0, &ended);
+        warm->idle[warm->count++] =
+            (struct idle){.worker = *worker, .video = video, .claim = *claim, sl_now_ns()};
+        pthread_cond_broadcast(&warm->changed);
+    }
+    pthread_mutex_unlock(&warm->lock);
+    worker->socket = -1;
+    ended_reap(&ended);
+}
+
+void worker_warm_clear(struct worker_warm *warm, const struct hal_claim *claim)
+{
+    struct ended ended = {.count = 0};
+    pthread_mutex_lock(&warm->lock);
+    for (int32_t i = warm->count - 1; i >= 0; i--)
+        if (shares_sessions(claim, &warm->idle[i].claim))
+            idle_end(warm, i, &ended);
+    pthread_mutex_unlock(&warm->lock);
+    ended_reap(&ended);
+}
