@@ -90,7 +90,8 @@ static void read_rung(const struct config_reader *reader, const struct config_no
     if (config_read_int(reader, height, HEIGHT_MIN, HEIGHT_MAX, &rung->height) && rung->height % 2)
         config_node_mistake(reader, height, "%d is odd; %d or %d would be valid", (int)rung->height,
                             (int)rung->height - 1, (int)rung->height + 1);
-    config_read_tenths(reader, config_map_find(node, "crf"), 0, 510, &rung->crf_tenths);
+    config_read_tenths(reader, config_map_find(node, "crf"), 0, POLICY_CRF_MAX_TENTHS,
+                       &rung->crf_tenths);
     bool rated = config_read_kbit(reader, config_map_find(node, "maxrate"), RATE_MIN_KBIT,
                                   RATE_MAX_KBIT, &rung->maxrate_kbps);
     rung->bufsize_kbit = 2 * rung->maxrate_kbps;

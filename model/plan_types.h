@@ -27,7 +27,7 @@ struct plan_rung {
     int32_t crf_tenths;
     int32_t maxrate_kbps;
     int32_t bufsize_kbit;
-    char encoder[POLICY_WORD_BYTES]; /* first of the route that the farm has */
+    char encoder[POLICY_WORD_BYTES]; /* empty: one of the route, chosen with each grant */
     char preset[POLICY_WORD_BYTES];
     char profile[POLICY_WORD_BYTES];
 };

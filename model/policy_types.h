@@ -14,13 +14,14 @@ enum device_kind { DEVICE_CPU, DEVICE_NVENC, DEVICE_VAAPI, DEVICE_KIND_COUNT };
 /* How much of what was encoded on a CPU is decoded back before its lease reports. */
 enum check_amount { CHECK_NONE, CHECK_SAMPLE, CHECK_ALL };
 
-#define POLICY_NAME_BYTES  64
-#define POLICY_WORD_BYTES  32
-#define POLICY_RUNGS_MAX   12
-#define POLICY_ROUTE_MAX   4
-#define POLICY_TIERS_MAX   8
-#define POLICY_AUDIO_MAX   8
-#define POLICY_TENANTS_MAX 8
+#define POLICY_NAME_BYTES     64
+#define POLICY_WORD_BYTES     32
+#define POLICY_RUNGS_MAX      12
+#define POLICY_ROUTE_MAX      4
+#define POLICY_TIERS_MAX      8
+#define POLICY_AUDIO_MAX      8
+#define POLICY_TENANTS_MAX    8
+#define POLICY_CRF_MAX_TENTHS 510
 
 /* One rung of a ladder. The picture fits into the box height*16/9 x height, turned for portrait. */
 struct policy_rung {

@@ -25,6 +25,7 @@ void sched_config_default(struct sched_config *config)
                      [PRIORITY_HIGH] = SL_S_TO_NS(3600),
                      [PRIORITY_URGENT] = SL_S_TO_NS(86400)},
         .suspect_base_ns = SL_S_TO_NS(30),
+        .unplaced_ns = SL_S_TO_NS(600),
     };
 }
 
@@ -192,8 +193,11 @@ static void nodes_write(struct sched *s)
 
 static void step_end(struct sched *s)
 {
-    for (uint32_t i = 0; i < s->dirty_nodes.count; i++)
+    for (uint32_t i = 0; i < s->dirty_nodes.count; i++) {
+        node_tally(s, s->dirty_nodes.items[i]);
         node_reopen(s, s->dirty_nodes.items[i]);
+    }
+    routes_run(s);
     match_run(s);
     videos_write(s);
     tasks_write(s);
@@ -207,7 +211,7 @@ int sched_open(const struct sched_config *config, uint64_t seed, struct sched **
 {
     if (config->lease_timeout_ns <= 0 || config->renew_interval_ns <= 0 ||
         config->retry_base_ns <= 0 || config->retry_max_ns < config->retry_base_ns ||
-        config->attempts_max < 1 || config->suspect_base_ns <= 0)
+        config->attempts_max < 1 || config->suspect_base_ns <= 0 || config->unplaced_ns <= 0)
         return SL_EINVAL;
     for (int p = 0; p < PRIORITY_COUNT; p++)
         if (config->aging_ns[p] < 0 || (p && config->aging_ns[p] < config->aging_ns[p - 1]))
@@ -227,6 +231,9 @@ int sched_open(const struct sched_config *config, uint64_t seed, struct sched **
     slab_init(&s->nodes, sizeof(struct node));
     slab_init(&s->node_trees, sizeof(struct tree_node));
     slab_init(&s->failures, sizeof(struct failure));
+    slab_init(&s->routes, sizeof(struct route));
+    slab_init(&s->route_trees, sizeof(struct tree_node));
+    tree_init(&s->route_order, &s->route_trees);
     for (int i = 0; i < LANE_COUNT; i++)
         tree_init(&s->lanes[i], &s->task_trees);
     tree_init(&s->dead, &s->task_trees);
@@ -249,6 +256,8 @@ void sched_close(struct sched **sched)
     slab_fini(&s->nodes);
     slab_fini(&s->node_trees);
     slab_fini(&s->failures);
+    slab_fini(&s->routes);
+    slab_fini(&s->route_trees);
     id_map_fini(&s->task_ids);
     id_map_fini(&s->video_ids);
     id_map_fini(&s->node_ids);
@@ -258,6 +267,7 @@ void sched_close(struct sched **sched)
     slots_fini(&s->dirty_videos);
     slots_fini(&s->dirty_nodes);
     slots_fini(&s->gained);
+    slots_fini(&s->suspects);
     free(s->timers.items);
     free(s);
     *sched = NULL;
@@ -272,6 +282,8 @@ static int event_apply(struct sched *s, const struct sched_event *event)
         return 0;
     case SCHED_VIDEO_ADD:
         return video_add(s, event);
+    case SCHED_ROUTE_PUT:
+        return route_put(s, event);
     case SCHED_TASKS_ADD:
         return video_tasks_add(s, event);
     case SCHED_STEP_DONE:
@@ -325,7 +337,9 @@ int64_t sched_next_deadline_ns(const struct sched *s)
 {
     if (match_pending(s) || s->deadlines_unix)
         return s->now_ns;
-    return s->timers.count ? s->timers.items[0].at_ns : INT64_MAX;
+    int64_t at_ns = s->timers.count ? s->timers.items[0].at_ns : INT64_MAX;
+    int64_t routes_ns = routes_deadline_ns(s);
+    return routes_ns < at_ns ? routes_ns : at_ns;
 }
 
 void sched_extend_leases(struct sched *s, int64_t stall_ns)
@@ -379,8 +393,36 @@ static bool row_is_sound(const struct sched *s, const struct sched_task_row *row
     return row->task.v > 0 && (unsigned)row->step < STEP_COUNT &&
            (unsigned)row->state < TASK_STATE_COUNT && (unsigned)row->codec < CODEC_COUNT &&
            has_token == (row->token.v != 0) && row->attempts >= 0 && row->losses >= 0 &&
+           row->entry >= 0 && row->entry < POLICY_ROUTE_MAX && row->sessions >= 0 &&
+           row->sessions <= UINT16_MAX &&
            (row->state != TASK_RUNNING || node_find(s, row->node) != SLOT_NONE) &&
            (row->state != TASK_DEAD || row->failure.code != SL_OK);
+}
+
+int sched_restore_route(struct sched *s, const struct sched_route_row *row)
+{
+    assert(s->restoring);
+    uint32_t video = video_find(s, row->video);
+    return video == SLOT_NONE ? SL_ENOENT : route_restore(s, video, &row->route);
+}
+
+static bool entry_is_sound(const struct sched *s, uint32_t video, const struct sched_task_row *row)
+{
+    uint32_t route = video_at(s, video)->routes[row->codec];
+    return !row->needs_codec || row->entry < (route == SLOT_NONE ? 1 : route_at(s, route)->count);
+}
+
+/* What runs or is done says which entry its codec is bound to. */
+static void entry_restore(struct sched *s, struct task *t, const struct sched_task_row *row)
+{
+    if (!t->needs_codec || (row->state != TASK_RUNNING && row->state != TASK_DONE))
+        return;
+    struct route *r = route_at(s, t->route);
+    t->entry = (uint8_t)row->entry;
+    t->kind = r->kinds[t->entry];
+    t->sessions = (uint16_t)row->sessions;
+    if (!r->mix)
+        r->entry = t->entry;
 }
 
 int sched_restore_task(struct sched *s, const struct sched_task_row *row, int64_t now_ns,
@@ -390,7 +432,7 @@ int sched_restore_task(struct sched *s, const struct sched_task_row *row, int64_
     uint32_t video = video_find(s, row->video);
     if (video == SLOT_NONE)
         return SL_ENOENT;
-    if (!row_is_sound(s, row))
+    if (!row_is_sound(s, row) || !entry_is_sound(s, video, row))
         return SL_EINVAL;
     if (task_find(s, row->task) != SLOT_NONE)
         return SL_EEXIST;
@@ -412,6 +454,7 @@ int sched_restore_task(struct sched *s, const struct sched_task_row *row, int64_
     if (slot == SLOT_NONE)
         return SL_ENOMEM;
     struct task *t = task_at(s, slot);
+    entry_restore(s, t, row);
     t->attempts = row->attempts;
     t->losses = row->losses;
     t->preroll = row->preroll;
@@ -472,9 +515,11 @@ int sched_restore_done(struct sched *s, int64_t now_ns, struct sched_actions *ac
         v->held = video_has_failed(v);
         for (uint32_t t = v->first; t != SLOT_NONE; t = task_at(s, t)->video_next) {
             struct task *task = task_at(s, t);
-            if (task->state == TASK_QUEUED)
+            if (task->state == TASK_QUEUED) {
+                if (task->needs_codec)
+                    route_place(s, t);
                 queue_place(s, t);
-            else if (task->state == TASK_RUNNING)
+            } else if (task->state == TASK_RUNNING)
                 timer_set(s, TIMER_TASK, t, s->now_ns + s->config.lease_timeout_ns);
             else if (task->state == TASK_WAITING && !(task->wait_mask & ~v->finished))
                 task_queue(s, t, 0);

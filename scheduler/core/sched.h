@@ -8,7 +8,8 @@
  *
  * Owns:     everything it allocates; event arrays stay the caller's and are copied.
  * Shapes:   a video has tasks; a task belongs to one step and waits until all tasks of the steps in
- *           its wait mask are done. A node holds leases; a task has at most one live token.
+ *           its wait mask are done. A node holds leases; a task has at most one live token. Tasks of one codec
+ *           of a video share a route: kinds of devices in order of preference (sched_route.c).
  * Units:    now_ns and *_at_ns are the shell's monotonic clock, *_unix_ns wall clock.
  * Errors:   0 or a negative SL_E*. An event that is refused changes nothing. SL_ENOMEM is fatal: the
  *           caller drops the core.
@@ -50,6 +51,7 @@ struct sched_config {
     int64_t
         aging_ns[PRIORITY_COUNT]; /* head start of a priority over low: FIFO by created - this */
     int64_t suspect_base_ns;      /* how long a node is left alone after three faults in a row */
+    int64_t unplaced_ns; /* a task that no node of the farm can encode is dead after so long */
 };
 
 void sched_config_default(struct sched_config *config);
@@ -71,16 +73,47 @@ struct sched_video_row {
     struct sl_failure failure;
 };
 
+/* An encoder of a route, as far as the core needs it. */
+struct sched_route_entry {
+    enum device_kind kind;
+    /* Whole milliseconds. May be used only while the wait for those before it is longer, or when they are gone;
+     * 0: only when they are gone. */
+    int64_t queue_longer_ns;
+};
+
+/* How the transcode tasks of one codec of a video may be run. */
+struct sched_route {
+    enum codec codec;
+    int32_t count;
+    struct sched_route_entry entries[POLICY_ROUTE_MAX]; /* in order of preference */
+    bool
+        mix; /* tasks may run under different entries; else all run under that of the first grant */
+    bool ten_bit; /* needs a device that encodes ten bits */
+    /* What a task asks of a node under an entry whose kind is not the CPU, beside its work: sessions are as many as it
+     * has use for. Its own demand is what it asks of CPUs. */
+    struct demand device;
+};
+
+struct sched_route_row {
+    struct video_id video;
+    struct sched_route route;
+};
+
 struct sched_task_row {
     struct task_id task;
     struct video_id video;
     enum step step;
     int32_t piece;      /* index within the step: chunk * codecs + codec; audio rung; 0 */
     uint32_t wait_mask; /* STEP_BITs that must be done before it is queued */
-    enum codec codec;   /* of a transcode task; decides which devices can run it */
+    enum codec codec;   /* of a transcode task; with its route decides which devices can run it */
     bool needs_codec;   /* false: any node's CPU will do */
     int64_t order;      /* within its video: smaller first */
     struct demand demand;
+    /* Of a running or done task that needs a codec: the entry of its route that it was granted under, what that is, and
+     * the encoder sessions it was given. */
+    int32_t entry;
+    enum device_kind kind;
+    int32_t sessions;
     enum task_state state;
     int32_t attempts;           /* charged */
     int32_t losses;             /* silent, not charged */
@@ -112,8 +145,11 @@ struct sched_counters {
 /* ---- events ---- */
 
 enum sched_event_kind {
-    SCHED_TICK,       /* time passed; do what is due */
-    SCHED_VIDEO_ADD,  /* a video with no tasks yet */
+    SCHED_TICK,      /* time passed; do what is due */
+    SCHED_VIDEO_ADD, /* a video with no tasks yet */
+    /* The route of a codec of a video, before its tasks: those of a codec without one go to CPUs. Again it changes
+     * nothing; another one is SL_ECONFLICT while there are tasks of the codec. */
+    SCHED_ROUTE_PUT,
     SCHED_TASKS_ADD,  /* tasks of a video; ids are given out in order and returned in the rows */
     SCHED_STEP_DONE,  /* the daemon finished a step that it does itself (plan) */
     SCHED_STEP_SKIP,  /* the step has no tasks for this video */
@@ -166,6 +202,7 @@ struct sched_event {
             int32_t count;
             struct task_id *out_ids; /* may be NULL */
         } tasks;
+        struct sched_route route; /* ROUTE_PUT */
         enum step
             step; /* STEP_DONE, STEP_SKIP; RETRY: the step to begin from, STEP_COUNT: where it failed */
         struct sl_failure failure; /* VIDEO_FAIL */
@@ -192,10 +229,11 @@ struct sched_event {
 
 enum sched_action_kind {
     SCHED_PUT_VIDEO, /* persist: */
+    SCHED_PUT_ROUTE,
     SCHED_PUT_TASK,
     SCHED_PUT_NODE,
     SCHED_PUT_COUNTERS,
-    SCHED_DELETE_VIDEO, /* and its tasks */
+    SCHED_DELETE_VIDEO, /* its routes and its tasks */
     SCHED_VERDICT,      /* for the sync's node: what became of a token it stated */
     SCHED_WAKE_NODE,    /* its parked sync has something to carry */
     /* All tasks of `step` are done: the daemon goes on (plan, publish). Said again after a restore and
@@ -204,8 +242,11 @@ enum sched_action_kind {
     SCHED_STATUS,         /* the video's status changed */
     SCHED_TASK_COMMITTED, /* done under `token`: keep its report in this transaction */
     SCHED_TOKEN_DEAD,     /* lapsed, refused or failed: its outputs may be swept */
-    SCHED_NODE_CHANGED,   /* state changed: for events and logs */
-    SCHED_DELETE_TASKS,   /* persist: all rows of `video` and `step` are gone */
+    /* A committed task is wanted again, since its codec goes on with another entry of its route: what the lost kind of
+     * device had made is not mixed with what is to come. */
+    SCHED_TASK_AGAIN,
+    SCHED_NODE_CHANGED, /* state changed: for events and logs */
+    SCHED_DELETE_TASKS, /* persist: all rows of `video` and `step` are gone */
     SCHED_ACTION_KIND_COUNT
 };
 
@@ -217,6 +258,7 @@ struct sched_action {
     struct lease_token token;
     union {
         struct sched_video_row video_row;
+        struct sched_route_row route_row;
         struct sched_task_row task_row;
         struct sched_node_row node_row;
         struct sched_counters counters;
@@ -243,11 +285,12 @@ void sched_actions_fini(struct sched_actions *actions);
 int sched_open(const struct sched_config *config, uint64_t seed, struct sched **out);
 void sched_close(struct sched **sched);
 
-/* Restoring: counters, nodes, videos, tasks, in that order, before the first step. Running tasks keep
+/* Restoring: counters, nodes, videos, routes, tasks, in that order, before the first step. Running tasks keep
  * their tokens and wait one lease timeout from now_ns for their agents to present them. */
 void sched_restore_counters(struct sched *sched, const struct sched_counters *counters);
 int sched_restore_node(struct sched *sched, const struct sched_node_row *row);
 int sched_restore_video(struct sched *sched, const struct sched_video_row *row);
+int sched_restore_route(struct sched *sched, const struct sched_route_row *row);
 int sched_restore_task(struct sched *sched, const struct sched_task_row *row, int64_t now_ns,
                        int64_t now_unix_ns);
 /* Tasks are placed and what is left of a drain's deadline is reckoned here and at the first step.
@@ -278,7 +321,10 @@ struct sched_grant_view {
     enum step step;
     int32_t piece;
     int32_t preroll;
-    struct demand demand;
+    bool needs_codec;
+    int32_t entry; /* of its route */
+    enum device_kind kind;
+    struct demand demand; /* on that kind; sessions are those it may open */
 };
 
 /* Grants of a node that it has not yet been seen to hold, oldest first: they go into every answer until
@@ -336,6 +382,18 @@ struct sched_totals {
 };
 
 void sched_totals(const struct sched *sched, struct sched_totals *out);
+
+/* Of all live nodes, by kind of device. */
+struct sched_kind_view {
+    int64_t devices;         /* that encode and are not quarantined */
+    int64_t sessions;        /* in use by leases; CPU: leases */
+    int64_t session_limit;   /* of the devices that have one, together; CPU: 0 */
+    int64_t queued, running; /* tasks that need a codec */
+    int64_t
+        wait_ns; /* how long all that is queued and running will take, as far as throughput is known */
+};
+
+void sched_kinds(const struct sched *sched, struct sched_kind_view out[DEVICE_KIND_COUNT]);
 
 /* Why a task is where it is, in sentences: at most max of SL_MESSAGE_BYTES each. Returns their number. */
 size_t sched_explain(const struct sched *sched, struct task_id task, int64_t now_ns,

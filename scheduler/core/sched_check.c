@@ -95,6 +95,8 @@ static void check_node(const struct sched *s, uint32_t slot)
     const struct node *n = node_at(s, slot);
     struct demand used = {0};
     int32_t sessions[CODEC_COUNT] = {0};
+    struct device_use uses[NODE_DEVICES_MAX];
+    memset(uses, 0, sizeof uses);
     int32_t running = 0;
     uint32_t before = SLOT_NONE;
     for (uint32_t t = n->lease_first; t != SLOT_NONE; before = t, t = task_at(s, t)->lease_next) {
@@ -102,11 +104,21 @@ static void check_node(const struct sched *s, uint32_t slot)
         CHECK(task->state == TASK_RUNNING && task->node == slot && task->lease_prev == before,
               "T2 lease list", n->id);
         CHECK(n->live || task->restored, "N1 leases of a silent node", n->id);
-        used.cpu_millicores += task->demand.cpu_millicores;
-        used.sessions += task->demand.sessions;
-        used.memory_bytes += task->demand.memory_bytes;
-        if (task->needs_codec)
+        struct demand demand = task_demand_of(s, task);
+        used.cpu_millicores += demand.cpu_millicores;
+        used.memory_bytes += demand.memory_bytes;
+        if (task->kind == DEVICE_CPU)
+            used.sessions += task->demand.sessions;
+        if (task->needs_codec && task->kind == DEVICE_CPU)
             sessions[task->codec] += task->demand.sessions;
+        if (task->device != DEVICE_NONE) {
+            CHECK(task->device < n->device_count &&
+                      n->devices[task->device].kind == (enum device_kind)task->kind,
+                  "D1 device", task->id);
+            uses[task->device].leases++;
+            uses[task->device].sessions += task->sessions;
+            uses[task->device].vram_bytes += route_at(s, task->route)->vram_bytes;
+        }
         running++;
     }
     CHECK(n->lease_last == before && running == n->running, "L2 running", n->id);
@@ -114,6 +126,10 @@ static void check_node(const struct sched *s, uint32_t slot)
               used.memory_bytes == n->used.memory_bytes &&
               memcmp(sessions, n->sessions_used, sizeof sessions) == 0,
           "L2 used", n->id);
+    CHECK(memcmp(uses, n->uses, sizeof uses) == 0, "D1 uses", n->id);
+    bool takes =
+        n->live && !n->leaving && !n->notice && !n->row.drain && n->total.cpu_millicores > 0;
+    CHECK(n->tallied == (takes ? n->usable : 0), "D3 tallied", n->id);
     CHECK(running <= SCHED_NODE_LEASES_MAX, "L3 leases", n->id);
     CHECK(!n->live || (in_window(s, n) && n->timer != SLOT_NONE), "N1 heard", n->id);
     CHECK((n->open != 0) == node_grantable(s, n), "N2 open", n->id);
@@ -144,11 +160,77 @@ static void check_match(const struct sched *s)
             int looked = 0;
             for (uint32_t t = tree->first; t != SLOT_NONE && looked < 64;
                  t = tree_next(tree, t), looked++)
-                CHECK(!match_fits(n, task_at(s, t)) ||
+                CHECK(!match_fits(s, n, task_at(s, t), true) ||
                           (match_avoided(n, task_at(s, t)) &&
-                           match_capable_count(s, task_at(s, t), true, 1)),
+                           match_capable_count(s, task_at(s, t), true, 1)) ||
+                          match_holds((struct sched *)s, n, task_at(s, t)),
                       "M2 idle room and fitting work", n->id);
         }
+    }
+}
+
+struct check_class {
+    int64_t nodes, queued, queued_mpix, running, running_mpix;
+};
+
+static void check_route(const struct sched *s, uint32_t slot, struct check_class *classes)
+{
+    const struct route *r = route_at(s, slot);
+    int32_t counts[TASK_STATE_COUNT] = {0};
+    CHECK(video_at(s, r->video)->routes[r->codec] == slot, "R0 of its video", r->id);
+    for (uint32_t t = video_at(s, r->video)->first; t != SLOT_NONE; t = task_at(s, t)->video_next) {
+        const struct task *task = task_at(s, t);
+        if (task->route != slot)
+            continue;
+        counts[task->state]++;
+        CHECK(task->codec == r->codec && task->ten_bit == r->ten_bit, "R0 codec", task->id);
+        if (task->state != TASK_QUEUED && task->state != TASK_RUNNING && task->state != TASK_DONE)
+            continue;
+        CHECK(r->mix || task->entry == r->entry, "R2 one entry", task->id);
+        CHECK(task->entry < r->count && task->kind == r->kinds[task->entry], "R3 kind", task->id);
+        struct check_class *class = &classes[class_of(task->codec, task->ten_bit, task->kind)];
+        if (task->place == PLACE_LANE) {
+            class->queued++;
+            class->queued_mpix += task->demand.work_mpix;
+        }
+        if (task->state == TASK_RUNNING) {
+            class->running++;
+            class->running_mpix += task->demand.work_mpix;
+        }
+    }
+    CHECK(memcmp(counts, r->counts, sizeof counts) == 0, "R1 counts", r->id);
+}
+
+static void check_routes(const struct sched *s)
+{
+    struct check_class classes[CLASS_COUNT] = {{0}};
+    int64_t rates[CODEC_COUNT][DEVICE_KIND_COUNT] = {{0}};
+    uint32_t routes = 0;
+    for (uint32_t i = 0; i < s->routes.end; i++)
+        if (route_at(s, i)->id) {
+            check_route(s, i, classes);
+            routes++;
+        }
+    CHECK(routes == s->routes.live && routes == tree_count(&s->route_order) &&
+              tree_valid(&s->route_order),
+          "R0 in order", routes);
+    for (uint32_t i = 0; i < s->node_order.count; i++) {
+        const struct node *n = node_at(s, s->node_order.items[i]);
+        for (int c = 0; c < CLASS_COUNT; c++)
+            classes[c].nodes += n->tallied >> c & 1;
+        for (int codec = 0; codec < CODEC_COUNT; codec++)
+            for (int kind = 0; kind < DEVICE_KIND_COUNT; kind++)
+                rates[codec][kind] += n->rates_tallied[codec][kind];
+    }
+    CHECK(memcmp(rates, s->rates, sizeof rates) == 0, "D3 rates", 0);
+    for (int c = 0; c < CLASS_COUNT; c++) {
+        const struct class *class = &s->classes[c];
+        CHECK(class->nodes == classes[c].nodes && class->queued == classes[c].queued &&
+                  class->queued_mpix == classes[c].queued_mpix &&
+                  class->running == classes[c].running &&
+                  class->running_mpix == classes[c].running_mpix,
+              "R3, D3 classes", c);
+        CHECK(!class->gone || class->nodes == 0, "D3 gone", c);
     }
 }
 
@@ -198,7 +280,8 @@ void sched_check(const struct sched *s)
     uint32_t in_lanes = 0;
     for (int lane = 0; lane < LANE_COUNT; lane++) {
         CHECK(tree_valid(&s->lanes[lane]), "Q1 lane", lane);
-        CHECK((s->lanes[lane].root != SLOT_NONE) == ((s->lane_mask >> lane) & 1), "Q2 mask", lane);
+        CHECK((s->lanes[lane].root != SLOT_NONE) == ((s->lane_mask & lane_bit(lane)) != 0),
+              "Q2 mask", lane);
         in_lanes += tree_count(&s->lanes[lane]);
     }
     CHECK(in_lanes == placed, "T1 lanes", in_lanes);
@@ -218,5 +301,6 @@ void sched_check(const struct sched *s)
     for (uint32_t i = 1; i < s->timers.count; i++)
         CHECK(s->timers.items[(i - 1) / 2].at_ns <= s->timers.items[i].at_ns, "T6 heap", i);
     check_tokens(s);
+    check_routes(s);
     check_match(s);
 }

@@ -82,15 +82,16 @@ static struct standing standing_of(const struct sched *s, const struct task *t)
             st.lost++;
         else if (n->row.drain || n->leaving || n->notice)
             st.away++;
-        else if (t->needs_codec && !(n->codecs & (UINT32_C(1) << t->codec)))
+        else if (t->needs_codec &&
+                 !(n->usable & UINT32_C(1) << class_of(t->codec, t->ten_bit, t->kind)))
             st.incapable++;
-        else if (!match_capable(n, t))
+        else if (!match_capable(s, n, t))
             st.too_small++;
         else if (n->suspect_until_ns > s->now_ns)
             st.suspect++;
         else if (match_avoided(n, t))
             st.avoided++;
-        else if (!match_fits(n, t))
+        else if (!match_fits(s, n, t, true))
             st.full++;
         else
             st.free++;

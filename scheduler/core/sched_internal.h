@@ -116,22 +116,41 @@ enum place {
     PLACE_HELD     /* queued, but its video has failed */
 };
 
+/* A task's own demand: VRAM is its route's. */
+struct task_demand {
+    int32_t cpu_millicores;
+    int32_t sessions;
+    int64_t memory_bytes;
+    int64_t work_mpix;
+    int64_t fetch_bytes;
+};
+
+#define DEVICE_NONE UINT8_MAX
+
 struct task {
     int64_t id;
     uint32_t video;
     uint32_t video_next; /* by id */
     uint32_t video_prev;
+    uint32_t route; /* slot; SLOT_NONE: needs no codec */
     uint8_t step;
     uint8_t state;
     uint8_t codec;
     uint8_t place;
     bool needs_codec;
+    bool ten_bit;  /* its route's */
     bool seen;     /* running: the node has stated the token */
     bool restored; /* running: granted before the core was restored and not stated since */
     bool dirty;    /* on s->dirty_tasks */
+    /* Under which entry of its route it is queued, runs or was done; and while it runs, on which of the node's devices
+     * it is reckoned (DEVICE_NONE: the node has not said which it has), with how many sessions. */
+    uint8_t entry;
+    uint8_t kind;
+    uint8_t device;
+    uint16_t sessions;
     int32_t piece;
     uint32_t wait_mask;
-    struct demand demand;
+    struct task_demand demand;
     int32_t attempts;
     int32_t losses;
     int32_t preroll;
@@ -149,6 +168,40 @@ struct task {
     uint64_t lost_nodes;
 };
 
+/* Of one codec of one video. */
+struct route {
+    int64_t id; /* the video's */
+    uint32_t video;
+    uint8_t codec;
+    uint8_t count;
+    bool mix;
+    bool ten_bit;
+    bool conditional; /* an entry waits for the queue of others */
+    bool implied;     /* nobody put it: CPUs */
+    uint8_t entry;    /* without mix: of all its tasks that are queued, run or are done */
+    uint8_t kinds[POLICY_ROUTE_MAX];
+    uint32_t longer_ms[POLICY_ROUTE_MAX];
+    int32_t cpu_millicores; /* on a device */
+    int32_t sessions;
+    int64_t memory_bytes;
+    int64_t vram_bytes;
+    int32_t counts[TASK_STATE_COUNT];
+};
+
+/* What matters of a device to a task: its kind, the codec, and whether ten bits are asked for. */
+#define CLASS_COUNT (CODEC_COUNT * 2 * DEVICE_KIND_COUNT)
+
+struct class
+{
+    int64_t nodes;           /* live ones that take work and have a usable device of it */
+    int64_t absent_since_ns; /* while nodes is 0 */
+    bool gone;               /* absent for a lease timeout */
+    int64_t queued;          /* tasks in lanes under it */
+    int64_t queued_mpix;
+    int64_t running;
+    int64_t running_mpix;
+};
+
 struct failure {
     int64_t id; /* of the task or video */
     struct sl_failure failure;
@@ -158,6 +211,7 @@ struct video {
     int64_t id;
     int64_t created_unix_ns;
     int32_t attempts_max; /* charged attempts of a task before it is dead */
+    uint32_t routes[CODEC_COUNT];
     uint8_t priority;
     uint8_t status;
     uint8_t failure_step;
@@ -194,13 +248,25 @@ struct node {
     bool put;
     bool wake;
     bool gained;        /* on s->gained */
+    bool retally;       /* its rates changed */
     bool deadline_unix; /* the drain's deadline is yet to be reckoned from the row */
     uint8_t state;
     uint8_t state_told;
-    uint32_t codecs;                     /* bits of what its healthy devices encode */
-    uint32_t lanes;                      /* of which it can run tasks */
-    int32_t session_limits[CODEC_COUNT]; /* summed; 0: none */
-    int32_t sessions_used[CODEC_COUNT];
+    uint64_t lanes;                                /* of which it can run tasks */
+    uint32_t healthy;                              /* classes of its healthy devices */
+    uint32_t usable;                               /* and of its suspect ones */
+    uint32_t tallied;                              /* classes that s->classes counts it in */
+    int64_t rates[CODEC_COUNT][DEVICE_KIND_COUNT]; /* mpix a second; as tallied, below */
+    int64_t rates_tallied[CODEC_COUNT][DEVICE_KIND_COUNT];
+    int32_t session_limits[CODEC_COUNT]; /* of CPU devices, summed; 0: none */
+    int32_t sessions_used[CODEC_COUNT];  /* on CPUs */
+    struct device_use {
+        int32_t leases;
+        int32_t sessions;
+        int64_t vram_bytes;
+    } uses[NODE_DEVICES_MAX]; /* beside devices, by leases of the core */
+    int32_t encoders;         /* devices that encode and are no CPUs */
+    int32_t kind_leases[DEVICE_KIND_COUNT];
     struct demand total;
     struct demand used;
     struct device_row *devices;
@@ -210,7 +276,8 @@ struct node {
     uint32_t lease_last;
     uint32_t stamp;
     uint32_t timer;
-    uint64_t tried; /* s->epoch when nothing fitted */
+    uint64_t tried;         /* s->epoch when nothing fitted */
+    uint64_t tried_suspect; /* likewise, with its suspect devices */
     int64_t last_sync_at_ns;
     int64_t drain_deadline_at_ns; /* INT64_MAX: none */
     int64_t suspect_until_ns;
@@ -237,9 +304,17 @@ struct timers {
 
 /* ---- lanes ---- */
 
-enum lane_kind { LANE_SMALL, LANE_CPU, LANE_CODEC, LANE_KIND_COUNT = LANE_CODEC + CODEC_COUNT };
+/* LANE_CODEC + codec * DEVICE_KIND_COUNT + kind: what waits for that kind of device to encode it. */
+enum lane_kind {
+    LANE_SMALL,
+    LANE_CPU,
+    LANE_CODEC,
+    LANE_KIND_COUNT = LANE_CODEC + CODEC_COUNT * DEVICE_KIND_COUNT
+};
 
 #define LANE_COUNT (LANE_KIND_COUNT * PRIORITY_COUNT)
+
+_Static_assert(LANE_COUNT <= 64, "lanes are bits of 64");
 
 /* ---- the core ---- */
 
@@ -266,9 +341,12 @@ struct sched {
     struct id_map node_uuids;
     struct slots node_order; /* all nodes by id */
     struct slab failures;
+    struct slab routes;
+    struct slab route_trees;
+    struct tree route_order; /* by video and codec */
 
     struct tree lanes[LANE_COUNT];
-    uint32_t lane_mask; /* lanes that hold something */
+    uint64_t lane_mask; /* lanes that hold something */
     struct tree dead;
     struct tree open[2]; /* nodes that may get grants, most free CPU first; [1]: spot */
     struct timers timers;
@@ -279,12 +357,23 @@ struct sched {
     struct slots dirty_nodes;
     struct slots gained;
 
+    /* See sched_route.c. */
+    struct class classes[CLASS_COUNT];
+    bool classes_begun;
+    int64_t classes_due_ns;                        /* when the next absent class is gone */
+    int64_t rates[CODEC_COUNT][DEVICE_KIND_COUNT]; /* of all that classes count */
+    int64_t conditional;                           /* routes with an entry that waits for a queue */
+    uint32_t sweep_left;                           /* routes to look at, from sweep_place on */
+    struct tree_node sweep_place;
+    int64_t sweep_at_ns; /* when to look at them next if time alone may change them */
+
     /* The matcher's memory, see sched_match.c. */
     uint64_t epoch;
     uint64_t epoch_matched;
     bool truncated;
     uint32_t rotate_next;
     uint32_t rotate_left;
+    struct slots suspects; /* nodes with a suspect device that could be used, by id */
 
     int64_t deadlines_unix; /* nodes whose drain deadline is yet to be reckoned */
     int64_t state_counts[TASK_STATE_COUNT];
@@ -301,6 +390,16 @@ static inline struct task *task_at(const struct sched *s, uint32_t slot)
 static inline struct tree_node *task_tree(const struct sched *s, uint32_t slot)
 {
     return (struct tree_node *)s->task_trees.chunks[slot >> SLAB_SHIFT] + (slot & SLAB_MASK);
+}
+
+static inline struct route *route_at(const struct sched *s, uint32_t slot)
+{
+    return (struct route *)s->routes.chunks[slot >> SLAB_SHIFT] + (slot & SLAB_MASK);
+}
+
+static inline struct tree_node *route_tree(const struct sched *s, uint32_t slot)
+{
+    return (struct tree_node *)s->route_trees.chunks[slot >> SLAB_SHIFT] + (slot & SLAB_MASK);
 }
 
 static inline struct video *video_at(const struct sched *s, uint32_t slot)
@@ -398,7 +497,8 @@ void task_timer_due(struct sched *s, uint32_t slot);
 void queue_place(struct sched *s, uint32_t slot);
 void queue_unplace(struct sched *s, uint32_t slot);
 int queue_lane(const struct sched *s, const struct task *t);
-void queue_key_set(struct sched *s, uint32_t slot);
+/* The key of all tasks of a video. */
+int64_t queue_key(const struct sched *s, const struct video *v);
 uint32_t queue_ahead(const struct sched *s, uint32_t slot);
 
 /* ---- sched_lease.c ---- */
@@ -436,6 +536,71 @@ void node_success(struct node *n);
 /* Reckons drain deadlines of restored rows, once both clocks are known. */
 void nodes_rebase(struct sched *s);
 
+/* ---- sched_route.c ---- */
+
+int route_put(struct sched *s, const struct sched_event *event);
+/* The route of a codec of a video, made where there is none; SLOT_NONE when memory is out. */
+uint32_t route_of(struct sched *s, uint32_t video, enum codec codec);
+int route_restore(struct sched *s, uint32_t video, const struct sched_route *row);
+void route_row_fill(const struct sched *s, const struct route *r, struct sched_route_row *row);
+void routes_free(struct sched *s, struct video *v);
+/* Decides under which entry a task is about to be placed. */
+void route_place(struct sched *s, uint32_t task);
+/* What changes by time or by nodes: classes that are gone, queues that got long or short, codecs whose device is gone. */
+void routes_run(struct sched *s);
+int64_t routes_deadline_ns(const struct sched *s);
+/* The encoder that an entry stands for, and all of them: "nvenc, vaapi or x265". */
+const char *route_encoder(const struct route *r, int entry);
+const char *route_names(const struct route *r, char *text, size_t bytes);
+/* How long what is before the place waits for that kind. */
+int64_t route_wait_ns(const struct sched *s, enum device_kind kind, const struct tree_node *place);
+
+static inline int class_of(int codec, bool ten_bit, int kind)
+{
+    return (codec * 2 + ten_bit) * DEVICE_KIND_COUNT + kind;
+}
+
+/* A lane's bit of lane_mask and of a node's lanes. */
+static inline uint64_t lane_bit(int lane)
+{
+    return UINT64_C(1) << lane;
+}
+
+static inline struct class *task_class(struct sched *s, const struct task *t)
+{
+    return &s->classes[class_of(t->codec, t->ten_bit, t->kind)];
+}
+
+/* ---- sched_device.c ---- */
+
+/* A device that says no limit of its sessions is given at most so many. */
+#define SESSIONS_ASSUMED 24
+/* What it takes to feed an encoder of its own: kept free on its node by what encodes on CPUs. */
+#define FEED_MILLICORES  500
+
+bool device_usable(const struct device_row *device, bool suspects);
+bool device_encodes(const struct device_row *device, enum codec codec, bool ten_bit);
+/* From n->devices: classes, lanes, rates, limits. */
+void devices_reckon(struct sched *s, uint32_t node);
+/* Leases to devices anew, after n->devices has changed from old. */
+void devices_recount(struct sched *s, uint32_t node, const struct device_row *old,
+                     int32_t old_count);
+/* What a task asks of a node under the entry it is placed under. */
+struct demand task_demand_of(const struct sched *s, const struct task *t);
+/* The device of the task's kind on which it fits: healthy before suspect, most free sessions first; DEVICE_NONE. */
+uint8_t device_pick(const struct sched *s, const struct node *n, const struct task *t,
+                    bool suspects);
+/* The most sessions a task may ask for to fit on a device of that kind; INT32_MAX: an idle one is there. */
+int32_t device_room(const struct node *n, enum device_kind kind);
+/* CPU that is kept for devices that nothing feeds now. */
+int32_t device_reserve(const struct node *n);
+/* The device and the sessions of a grant. */
+void device_assign(const struct sched *s, const struct node *n, struct task *t);
+void device_take(struct sched *s, struct node *n, struct task *t);
+void device_give(struct sched *s, struct node *n, struct task *t);
+/* What s->classes and s->rates count of the node. */
+void node_tally(struct sched *s, uint32_t node);
+
 /* ---- sched_retry.c ---- */
 
 void retry_failure(struct sched *s, uint32_t task, const struct sl_failure *failure);
@@ -446,8 +611,10 @@ int32_t retry_attempts_max(const struct sched *s, const struct task *t);
 /* ---- sched_match.c ---- */
 
 /* By the node's whole size, whatever it holds. */
-bool match_capable(const struct node *n, const struct task *t);
-bool match_fits(const struct node *n, const struct task *t);
+bool match_capable(const struct sched *s, const struct node *n, const struct task *t);
+bool match_fits(const struct sched *s, const struct node *n, const struct task *t, bool suspects);
+/* Encodes on CPUs wait on this node for work of its devices that would fit but for CPU. */
+bool match_holds(struct sched *s, const struct node *n, const struct task *t);
 bool match_avoided(const struct node *n, const struct task *t);
 /* Counts nodes that could run it and are neither away nor avoided; stops at max. */
 int32_t match_capable_count(const struct sched *s, const struct task *t, bool unavoided,

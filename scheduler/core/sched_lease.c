@@ -27,6 +27,24 @@
 #define LOSSES_MAX       5 /* silent losses … */
 #define LOSSES_NODES_MIN 3 /* … on so many nodes make a task poison */
 
+/* by: 1 or -1. Sessions of devices are reckoned on the devices. */
+static void use_add(struct sched *s, struct node *n, const struct task *t, int by)
+{
+    struct demand demand = task_demand_of(s, t);
+    n->used.cpu_millicores += by * demand.cpu_millicores;
+    n->used.sessions += by * t->demand.sessions * (t->kind == DEVICE_CPU);
+    n->used.memory_bytes += by * demand.memory_bytes;
+    n->used.vram_bytes += by * demand.vram_bytes;
+    n->used.work_mpix += by * demand.work_mpix;
+    n->used.fetch_bytes += by * demand.fetch_bytes;
+    n->running += by;
+    if (!t->needs_codec)
+        return;
+    struct class *class = task_class(s, t);
+    class->running += by;
+    class->running_mpix += by * demand.work_mpix;
+}
+
 void lease_attach(struct sched *s, uint32_t node, uint32_t task)
 {
     struct node *n = node_at(s, node);
@@ -39,15 +57,9 @@ void lease_attach(struct sched *s, uint32_t node, uint32_t task)
     else
         task_at(s, n->lease_last)->lease_next = task;
     n->lease_last = task;
-    n->used.cpu_millicores += t->demand.cpu_millicores;
-    n->used.sessions += t->demand.sessions;
-    n->used.memory_bytes += t->demand.memory_bytes;
-    n->used.vram_bytes += t->demand.vram_bytes;
-    n->used.work_mpix += t->demand.work_mpix;
-    n->used.fetch_bytes += t->demand.fetch_bytes;
+    use_add(s, n, t, 1);
     if (t->needs_codec)
-        n->sessions_used[t->codec] += t->demand.sessions;
-    n->running++;
+        device_take(s, n, t);
 }
 
 void lease_detach(struct sched *s, uint32_t task)
@@ -63,15 +75,9 @@ void lease_detach(struct sched *s, uint32_t task)
     else
         task_at(s, t->lease_next)->lease_prev = t->lease_prev;
     t->lease_next = t->lease_prev = SLOT_NONE;
-    n->used.cpu_millicores -= t->demand.cpu_millicores;
-    n->used.sessions -= t->demand.sessions;
-    n->used.memory_bytes -= t->demand.memory_bytes;
-    n->used.vram_bytes -= t->demand.vram_bytes;
-    n->used.work_mpix -= t->demand.work_mpix;
-    n->used.fetch_bytes -= t->demand.fetch_bytes;
+    use_add(s, n, t, -1);
     if (t->needs_codec)
-        n->sessions_used[t->codec] -= t->demand.sessions;
-    n->running--;
+        device_give(s, n, t);
     t->seen = t->restored = false;
     timer_set(s, TIMER_TASK, task, INT64_MAX);
     node_gain(s, t->node);
@@ -81,8 +87,10 @@ void lease_grant(struct sched *s, uint32_t node, uint32_t task)
 {
     struct node *n = node_at(s, node);
     struct task *t = task_at(s, task);
-    assert(node_grantable(s, n) && match_fits(n, t));
+    assert(node_grantable(s, n) && match_fits(s, n, t, true));
     task_move(s, task, TASK_RUNNING);
+    if (t->needs_codec)
+        device_assign(s, n, t);
     lease_attach(s, node, task);
     t->token = s->counters.next_token++;
     s->counters_put = true;

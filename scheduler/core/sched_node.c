@@ -111,6 +111,7 @@ void node_gain(struct sched *s, uint32_t slot)
 {
     struct node *n = node_at(s, slot);
     n->tried = 0;
+    n->tried_suspect = 0;
     node_touch(s, slot, false, false);
     if (n->gained)
         return;
@@ -235,26 +236,21 @@ static bool sync_is_sound(const struct sched_event *event)
     return true;
 }
 
-/* Devices matter to the matcher by what the healthy ones encode, together. */
-static void codecs_reckon(struct node *n)
+static bool offer_changed(const struct node *before, const struct node *now,
+                          const struct device_row *old, int32_t old_count)
 {
-    const uint32_t all = (UINT32_C(1) << PRIORITY_COUNT) - 1;
-    n->codecs = 0;
-    n->lanes = all << (LANE_SMALL * PRIORITY_COUNT) | all << (LANE_CPU * PRIORITY_COUNT);
-    for (int codec = 0; codec < CODEC_COUNT; codec++) {
-        int64_t limit = 0;
-        bool unlimited = false;
-        for (int32_t i = 0; i < n->device_count; i++) {
-            const struct device_row *device = &n->devices[i];
-            if (device->health != HEALTH_HEALTHY || !(device->encodes & (UINT32_C(1) << codec)))
-                continue;
-            n->codecs |= UINT32_C(1) << codec;
-            n->lanes |= all << ((LANE_CODEC + codec) * PRIORITY_COUNT);
-            unlimited = unlimited || device->session_limit <= 0;
-            limit += device->session_limit;
-        }
-        n->session_limits[codec] = unlimited ? 0 : limit > INT32_MAX ? INT32_MAX : (int32_t)limit;
-    }
+    bool changed =
+        old_count != now->device_count || before->lanes != now->lanes ||
+        before->healthy != now->healthy || before->usable != now->usable ||
+        memcmp(before->rates, now->rates, sizeof now->rates) != 0 ||
+        memcmp(before->session_limits, now->session_limits, sizeof now->session_limits) != 0;
+    for (int32_t i = 0; i < now->device_count && !changed; i++)
+        changed = old[i].session_limit != now->devices[i].session_limit ||
+                  old[i].session_scope != now->devices[i].session_scope ||
+                  old[i].health != now->devices[i].health ||
+                  old[i].vram_bytes != now->devices[i].vram_bytes ||
+                  strcmp(old[i].device_id, now->devices[i].device_id) != 0;
+    return changed;
 }
 
 static void capacity_take(struct sched *s, uint32_t slot, const struct sched_event *event)
@@ -267,6 +263,10 @@ static void capacity_take(struct sched *s, uint32_t slot, const struct sched_eve
                    n->total.memory_bytes != total->memory_bytes;
     bool changed = resized;
     n->total = *total;
+    struct device_row old[NODE_DEVICES_MAX];
+    int32_t old_count = n->device_count;
+    if (old_count)
+        memcpy(old, n->devices, (size_t)old_count * sizeof *old);
     if (n->device_count != event->sync.device_count ||
         (bytes && memcmp(n->devices, event->sync.devices, bytes) != 0)) {
         if (n->device_count < event->sync.device_count) {
@@ -284,13 +284,11 @@ static void capacity_take(struct sched *s, uint32_t slot, const struct sched_eve
     }
     if (!changed)
         return;
-    uint32_t lanes_before = n->lanes;
-    int32_t limits_before[CODEC_COUNT];
-    memcpy(limits_before, n->session_limits, sizeof limits_before);
-    codecs_reckon(n);
+    struct node before = *n;
+    devices_reckon(s, slot);
+    devices_recount(s, slot, old, old_count);
     /* Most changes of a row are counts that other parts look at. */
-    if (!resized && lanes_before == n->lanes &&
-        memcmp(limits_before, n->session_limits, sizeof limits_before) == 0)
+    if (!resized && !offer_changed(&before, n, old, old_count))
         return;
     s->epoch++;
     node_gain(s, slot);

@@ -26,16 +26,24 @@ static bool is_small(const struct task *t)
 
 int queue_lane(const struct sched *s, const struct task *t)
 {
-    int kind = t->needs_codec ? LANE_CODEC + t->codec : is_small(t) ? LANE_SMALL : LANE_CPU;
+    int kind = t->needs_codec ? LANE_CODEC + t->codec * DEVICE_KIND_COUNT + t->kind
+               : is_small(t)  ? LANE_SMALL
+                              : LANE_CPU;
     return kind * PRIORITY_COUNT + video_at(s, t->video)->priority;
 }
 
-void queue_key_set(struct sched *s, uint32_t slot)
+int64_t queue_key(const struct sched *s, const struct video *v)
 {
-    const struct video *v = video_at(s, task_at(s, slot)->video);
-    struct tree_node *node = task_tree(s, slot);
-    node->key = v->created_unix_ns - s->config.aging_ns[v->priority];
-    node->group = v->id;
+    return v->created_unix_ns - s->config.aging_ns[v->priority];
+}
+
+static void class_queued(struct sched *s, const struct task *t, int64_t by)
+{
+    if (!t->needs_codec)
+        return;
+    struct class *class = task_class(s, t);
+    class->queued += by;
+    class->queued_mpix += by * t->demand.work_mpix;
 }
 
 void queue_place(struct sched *s, uint32_t slot)
@@ -52,9 +60,14 @@ void queue_place(struct sched *s, uint32_t slot)
     }
     t->place = PLACE_LANE;
     int lane = queue_lane(s, t);
-    queue_key_set(s, slot);
+    struct tree_node *node = task_tree(s, slot);
+    struct demand demand = task_demand_of(s, t);
+    node->key = queue_key(s, video_at(s, t->video));
+    node->group = video_at(s, t->video)->id;
+    tree_demand_set(node, &demand);
     tree_insert(&s->lanes[lane], slot);
-    s->lane_mask |= UINT32_C(1) << lane;
+    class_queued(s, t, 1);
+    s->lane_mask |= lane_bit(lane);
     s->epoch++;
 }
 
@@ -65,7 +78,8 @@ void queue_unplace(struct sched *s, uint32_t slot)
         int lane = queue_lane(s, t);
         tree_remove(&s->lanes[lane], slot);
         if (s->lanes[lane].root == SLOT_NONE)
-            s->lane_mask &= ~(UINT32_C(1) << lane);
+            s->lane_mask &= ~lane_bit(lane);
+        class_queued(s, t, -1);
         /* Someone may have looked no further than this entry. */
         if (s->truncated) {
             s->truncated = false;
@@ -80,7 +94,7 @@ uint32_t queue_ahead(const struct sched *s, uint32_t slot)
     const struct task *t = task_at(s, slot);
     struct tree_node place = *task_tree(s, slot);
     const struct video *v = video_at(s, t->video);
-    place.key = v->created_unix_ns - s->config.aging_ns[v->priority];
+    place.key = queue_key(s, v);
     place.group = v->id;
     bool small = is_small(t);
     uint32_t ahead = 0;

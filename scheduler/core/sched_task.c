@@ -57,6 +57,8 @@ static void count(struct sched *s, const struct task *t, int32_t by)
     s->state_counts[t->state] += by;
     if (t->state == TASK_QUEUED)
         s->queued_by_priority[v->priority] += by;
+    if (t->needs_codec)
+        route_at(s, t->route)->counts[t->state] += by;
 }
 
 uint32_t task_new(struct sched *s, uint32_t video, int64_t id, const struct sched_task_spec *spec,
@@ -77,13 +79,29 @@ uint32_t task_new(struct sched *s, uint32_t video, int64_t id, const struct sche
     t->needs_codec = spec->needs_codec;
     t->piece = spec->piece;
     t->wait_mask = spec->wait_mask;
-    t->demand = spec->demand;
+    t->demand = (struct task_demand){
+        .cpu_millicores = spec->demand.cpu_millicores,
+        .sessions = spec->demand.sessions,
+        .memory_bytes = spec->demand.memory_bytes,
+        .work_mpix = spec->demand.work_mpix,
+        .fetch_bytes = spec->demand.fetch_bytes,
+    };
+    t->route = SLOT_NONE;
+    t->device = DEVICE_NONE;
+    if (spec->needs_codec) {
+        t->route = route_of(s, video, spec->codec);
+        if (t->route == SLOT_NONE)
+            return SLOT_NONE;
+        const struct route *r = route_at(s, t->route);
+        t->ten_bit = r->ten_bit;
+        t->entry = r->entry;
+        t->kind = r->kinds[r->entry];
+    }
     t->node = t->lease_next = t->lease_prev = SLOT_NONE;
     t->timer = t->failure = SLOT_NONE;
     t->since_ns = s->now_ns;
     struct tree_node *node = task_tree(s, slot);
     *node = (struct tree_node){.order = spec->order, .id = id};
-    tree_demand_set(node, &spec->demand);
     video_link(s, video_at(s, video), slot);
     count(s, t, 1);
     return slot;
@@ -139,8 +157,19 @@ void task_row_fill(const struct sched *s, const struct task *t, struct sched_tas
     row->codec = (enum codec)t->codec;
     row->needs_codec = t->needs_codec;
     row->order = task_tree(s, slot)->order;
-    row->demand = t->demand;
+    row->demand = (struct demand){
+        .cpu_millicores = t->demand.cpu_millicores,
+        .sessions = t->demand.sessions,
+        .memory_bytes = t->demand.memory_bytes,
+        .work_mpix = t->demand.work_mpix,
+        .fetch_bytes = t->demand.fetch_bytes,
+    };
     row->state = (enum task_state)t->state;
+    if (t->needs_codec && (t->state == TASK_RUNNING || t->state == TASK_DONE)) {
+        row->entry = t->entry;
+        row->kind = (enum device_kind)t->kind;
+        row->sessions = t->sessions;
+    }
     row->attempts = t->attempts;
     row->losses = t->losses;
     row->preroll = t->preroll;
@@ -183,6 +212,8 @@ void task_queue(struct sched *s, uint32_t slot, int64_t delay_ns)
     struct task *t = task_at(s, slot);
     assert(t->token == 0);
     task_move(s, slot, TASK_QUEUED);
+    if (t->needs_codec)
+        route_place(s, slot);
     t->not_before_unix_ns = delay_ns > 0 ? s->now_unix_ns + delay_ns : 0;
     if (delay_ns > 0)
         timer_set(s, TIMER_TASK, slot, s->now_ns + delay_ns);

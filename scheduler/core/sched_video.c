@@ -51,6 +51,8 @@ uint32_t video_new(struct sched *s, const struct sched_video_row *row)
     v->steps_done = row->steps_done;
     v->failure = SLOT_NONE;
     v->first = v->last = SLOT_NONE;
+    for (int codec = 0; codec < CODEC_COUNT; codec++)
+        v->routes[codec] = SLOT_NONE;
     if (v->failed)
         failure_keep(s, &v->failure, v->id, &row->failure);
     v->finished = video_finished_mask(v);
@@ -322,6 +324,7 @@ int video_forget(struct sched *s, const struct sched_event *event)
             lease_token_kill(s, t);
         task_delete(s, t);
     }
+    routes_free(s, v);
     action_add(s, SCHED_DELETE_VIDEO)->video = event->video;
     struct sl_failure none = {0};
     failure_keep(s, &v->failure, v->id, &none);

@@ -21,8 +21,13 @@ size_t sched_node_grants(const struct sched *s, struct node_id node, struct sche
                 .step = (enum step)task->step,
                 .piece = task->piece,
                 .preroll = task->preroll,
-                .demand = task->demand,
+                .needs_codec = task->needs_codec,
+                .entry = task->entry,
+                .kind = (enum device_kind)task->kind,
+                .demand = task_demand_of(s, task),
             };
+        if (count < max && task->needs_codec && task->kind != DEVICE_CPU)
+            out[count].demand.sessions = task->sessions;
         count++;
     }
     return count;
@@ -159,6 +164,35 @@ int sched_nodes_walk(const struct sched *s,
         rc = fn(arg, &view);
     }
     return rc;
+}
+
+static void kind_devices(const struct node *n, struct sched_kind_view *out)
+{
+    for (int32_t i = 0; i < n->device_count; i++) {
+        const struct device_row *device = &n->devices[i];
+        if (!device->encodes || !device_usable(device, true) ||
+            (unsigned)device->kind >= DEVICE_KIND_COUNT)
+            continue;
+        out[device->kind].devices++;
+        out[device->kind].session_limit += device->session_limit;
+        out[device->kind].sessions += n->uses[i].sessions;
+    }
+    out[DEVICE_CPU].sessions += n->kind_leases[DEVICE_CPU];
+}
+
+void sched_kinds(const struct sched *s, struct sched_kind_view out[DEVICE_KIND_COUNT])
+{
+    for (int kind = 0; kind < DEVICE_KIND_COUNT; kind++) {
+        out[kind] =
+            (struct sched_kind_view){.wait_ns = route_wait_ns(s, (enum device_kind)kind, NULL)};
+        for (int class = kind; class < CLASS_COUNT; class += DEVICE_KIND_COUNT) {
+            out[kind].queued += s->classes[class].queued;
+            out[kind].running += s->classes[class].running;
+        }
+    }
+    for (uint32_t i = 0; i < s->node_order.count; i++)
+        if (node_at(s, s->node_order.items[i])->live)
+            kind_devices(node_at(s, s->node_order.items[i]), out);
 }
 
 void sched_totals(const struct sched *s, struct sched_totals *out)

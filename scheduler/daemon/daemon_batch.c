@@ -177,6 +177,7 @@ static void action_take(struct daemon *d, size_t index)
         task_time(d, &action.task_row);
         daemon_op_add(d, (struct daemon_op){.kind = OP_ACTION, .action = index});
         break;
+    case SCHED_PUT_ROUTE:
     case SCHED_PUT_NODE:
     case SCHED_PUT_COUNTERS:
         daemon_op_add(d, (struct daemon_op){.kind = OP_ACTION, .action = index});
@@ -204,6 +205,10 @@ static void action_take(struct daemon *d, size_t index)
     case SCHED_TASK_COMMITTED:
         if (video)
             committed_take(d, video, &action);
+        break;
+    case SCHED_TASK_AGAIN:
+        if (video)
+            daemon_route_again(d, video, action.task);
         break;
     case SCHED_TOKEN_DEAD: {
         struct sl_log_about about = {
@@ -243,6 +248,9 @@ static int task_put(struct store *store, const struct sched_task_row *row, int64
         .needs_codec = row->needs_codec,
         .order = row->order,
         .demand = row->demand,
+        .entry = row->entry,
+        .kind = row->kind,
+        .sessions = row->sessions,
         .state = row->state,
         .attempts = row->attempts,
         .losses = row->losses,
@@ -259,10 +267,29 @@ static int task_put(struct store *store, const struct sched_task_row *row, int64
     return store_put_task(store, &task);
 }
 
+static int route_put(struct store *store, const struct sched_route_row *row)
+{
+    struct store_route route = {
+        .video = row->video,
+        .codec = row->route.codec,
+        .count = row->route.count,
+        .mix = row->route.mix,
+        .ten_bit = row->route.ten_bit,
+        .device = row->route.device,
+    };
+    for (int32_t i = 0; i < row->route.count; i++) {
+        route.entries[i].kind = row->route.entries[i].kind;
+        route.entries[i].queue_longer_ns = row->route.entries[i].queue_longer_ns;
+    }
+    return store_put_route(store, &route);
+}
+
 static int action_put(struct store *store, const struct sched_action *action, int64_t now_unix_ns)
 {
     if (action->kind == SCHED_PUT_TASK)
         return task_put(store, &action->task_row, now_unix_ns);
+    if (action->kind == SCHED_PUT_ROUTE)
+        return route_put(store, &action->route_row);
     if (action->kind == SCHED_PUT_NODE) {
         const struct sched_node_row *row = &action->node_row;
         return store_put_node(store,

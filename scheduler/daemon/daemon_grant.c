@@ -66,6 +66,24 @@ static int text_input_add(const struct daemon_video *video, const struct plan_te
     return input_add(grant, key, text->sidecar_bytes);
 }
 
+/* Encoder, preset and quality are those of the entry that the grant is under. */
+static int transcode_fill(const struct daemon_video *video, const struct sched_grant_view *view,
+                          struct sl_arena *arena, struct job *job)
+{
+    const struct policy *policy = &video->policy->policy;
+    int code = plan_transcode_job(video->plan, policy, view->piece, view->preroll, arena, job);
+    if (code != SL_OK)
+        return code;
+    enum codec codec = job->transcode.rungs[0].codec;
+    const struct policy_route *by = daemon_route_entry(video, codec, view->entry);
+    if (!by)
+        return SL_EMISMATCH;
+    code = plan_job_route(policy, codec, (int32_t)(by - policy_codec_find(policy, codec)->route),
+                          arena, job);
+    job->sessions = view->kind == DEVICE_CPU ? 0 : view->demand.sessions;
+    return code;
+}
+
 static int job_fill(const struct daemon_video *video, const struct sched_grant_view *view,
                     struct sl_arena *arena, struct sync_grant *grant, struct job *job)
 {
@@ -77,8 +95,7 @@ static int job_fill(const struct daemon_video *video, const struct sched_grant_v
     case STEP_TRANSCODE:
         if (!video->plan)
             return SL_EBUSY;
-        code = plan_transcode_job(video->plan, &video->policy->policy, view->piece, view->preroll,
-                                  arena, job);
+        code = transcode_fill(video, view, arena, job);
         return code ? code : input_add(grant, video->original_key, video->original_bytes);
     case STEP_AUDIO:
         if (!video->plan)

@@ -113,6 +113,12 @@ struct daemon_stable {
     char key[DAEMON_KEY_BYTES]; /* whole, with a lease's token in it */
 };
 
+/* How a codec of the plan may be encoded; as the core has it. */
+struct daemon_route {
+    struct plan_route chosen;
+    bool put; /* the core has it */
+};
+
 struct daemon_work;
 struct daemon_live; /* what plays before the video is ready: daemon_live.c */
 
@@ -146,6 +152,7 @@ struct daemon_video {
 
     struct sl_arena plan_arena;
     struct plan *plan;
+    struct daemon_route routes[CODEC_COUNT];
     struct daemon_piece *pieces;
     int32_t piece_count;
     int32_t inserted;                 /* transcode pieces looked at so far */
@@ -206,6 +213,7 @@ struct daemon_work {
     uint8_t sha256[SHA256_BYTES];
     struct sl_arena arena;
     struct plan *plan;
+    struct plan_route routes[CODEC_COUNT];
     char plan_key[DAEMON_KEY_BYTES];
     struct daemon_set *set;
 };
@@ -505,6 +513,19 @@ void daemon_live_tell(struct daemon *d, struct daemon_video *video);
 int64_t daemon_live_playable_ns(const struct daemon_video *video);
 /* Before the plan goes. */
 void daemon_live_free(struct daemon_video *video);
+
+/* ---- daemon_route.c ---- */
+
+/* Which entries of its policy's routes the video may use; SL_EINVAL when a codec has none left. Any thread. */
+int daemon_routes_choose(const struct daemon_video *video, const struct plan *plan,
+                         struct plan_route routes[CODEC_COUNT], struct sl_failure *why);
+/* The routes of the video's plan, to the core: before its tasks. */
+int daemon_routes_put(struct daemon *d, struct daemon_video *video);
+/* The entry of the policy that a task of the codec was granted under; NULL: the plan is not there, or has changed. */
+const struct policy_route *daemon_route_entry(const struct daemon_video *video, enum codec codec,
+                                              int32_t entry);
+/* A committed chunk is wanted again, from another encoder. */
+void daemon_route_again(struct daemon *d, struct daemon_video *video, struct task_id task);
 
 /* ---- daemon_sync.c, daemon_grant.c ---- */
 

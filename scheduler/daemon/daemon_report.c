@@ -139,6 +139,14 @@ static int verify_check(const struct daemon_video *video, const struct report *r
     return SL_OK;
 }
 
+static int transcode_check(const struct daemon_video *video, const struct sched_task_row *task,
+                           const struct report *report, struct sl_failure *why)
+{
+    const struct policy_route *by = daemon_route_entry(video, task->codec, task->entry);
+    int code = plan_check_transcode(video->plan, task->piece, report, NULL, why);
+    return code == SL_OK && by ? plan_check_encoder(report, by->encoder, why) : code;
+}
+
 void daemon_report_check(struct daemon *d, const struct sched_task_row *task, uint64_t token,
                          const struct report *report, struct sl_failure *failure)
 {
@@ -165,7 +173,7 @@ void daemon_report_check(struct daemon *d, const struct sched_task_row *task, ui
         if (!video->plan)
             sl_fail(failure, SL_EBUSY, "the plan is being read");
         else if (task->step == STEP_TRANSCODE)
-            plan_check_transcode(video->plan, task->piece, report, NULL, failure);
+            transcode_check(video, task, report, failure);
         else if (task->step == STEP_AUDIO)
             plan_check_audio(video->plan, task->piece, report, failure);
         else if (task->step == STEP_SUBTITLES)

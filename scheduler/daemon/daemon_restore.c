@@ -58,6 +58,24 @@ static void task_note(struct daemon_video *video, const struct store_task *task)
     piece->done = task->state == TASK_DONE;
 }
 
+static int route_restore(void *arg, const struct store_route *route)
+{
+    struct restore *r = arg;
+    struct sched_route_row row = {
+        .video = route->video,
+        .route = {.codec = route->codec,
+                  .count = route->count,
+                  .mix = route->mix,
+                  .ten_bit = route->ten_bit,
+                  .device = route->device},
+    };
+    for (int32_t i = 0; i < route->count; i++) {
+        row.route.entries[i].kind = route->entries[i].kind;
+        row.route.entries[i].queue_longer_ns = route->entries[i].queue_longer_ns;
+    }
+    return sched_restore_route(r->d->sched, &row);
+}
+
 static int task_restore(void *arg, const struct store_task *task)
 {
     struct restore *r = arg;
@@ -71,6 +89,9 @@ static int task_restore(void *arg, const struct store_task *task)
         .needs_codec = task->needs_codec,
         .order = task->order,
         .demand = task->demand,
+        .entry = task->entry,
+        .kind = task->kind,
+        .sessions = task->sessions,
         .state = task->state,
         .attempts = task->attempts,
         .losses = task->losses,
@@ -151,7 +172,9 @@ static int one_restore(struct restore *r)
     }
     if (video->plan_key)
         plan_restore(r);
-    int code = store_walk_tasks(d->store, video->id, task_restore, r);
+    int code = store_walk_routes(d->store, video->id, route_restore, r);
+    if (code == SL_OK)
+        code = store_walk_tasks(d->store, video->id, task_restore, r);
     if (code == SL_OK && (video->plan || (video->row.steps_done && video->index_key)))
         code = store_walk_reports(d->store, video->id, report_restore, r);
     daemon_video_touch(d, video);

@@ -87,7 +87,10 @@ static int work_plan(struct daemon *d, struct daemon_work *work)
     work->plan = sl_arena_alloc(&work->arena, sizeof *work->plan);
     if (!work->plan)
         return SL_ENOMEM;
-    return work->video->plan_key ? plan_read(d, work) : plan_make(d, work);
+    int code = work->video->plan_key ? plan_read(d, work) : plan_make(d, work);
+    return code == SL_OK
+               ? daemon_routes_choose(work->video, work->plan, work->routes, &work->failure)
+               : code;
 }
 
 /* ---- the published set ---- */

@@ -165,7 +165,7 @@ static bool pieces_insert(struct daemon *d, struct daemon_video *video)
     struct task_id *ids = calloc(SCHED_TASKS_ADD_MAX, sizeof *ids);
     int32_t count = 0;
     bool all = false;
-    if (!specs || !ids)
+    if (!specs || !ids || daemon_routes_put(d, video) != SL_OK)
         goto done;
     for (int32_t a = 0; a < plan->audio_count; a++)
         if (!video->audio_tasks[a]) {
@@ -379,6 +379,8 @@ void daemon_plan_take(struct daemon *d, struct daemon_video *video, struct daemo
     video->plan_arena = work->arena;
     work->arena = (struct sl_arena){0};
     video->plan = work->plan;
+    for (int codec = 0; codec < CODEC_COUNT; codec++)
+        video->routes[codec] = (struct daemon_route){.chosen = work->routes[codec]};
     sched_video_tasks_walk(d->sched, video->id, piece_note, video);
     if (!video->plan_key || strcmp(video->plan_key, work->plan_key) != 0) {
         free(video->plan_key);

@@ -20,6 +20,7 @@
 #include "model/policy_types.h"
 #include "model/published_types.h"
 #include "model/report_types.h"
+#include "model/task_types.h"
 
 /* Order of a video's tasks among themselves, smaller first: the opening chunk, then audio, then the first half of the
  * chunks as they will be watched, then the others from the longest down, so that no long one is left for the end.
@@ -80,6 +81,32 @@ struct demand plan_transcode_demand(const struct plan *plan, int32_t piece);
 int64_t plan_transcode_order(const struct plan *plan, int32_t piece);
 struct demand plan_step_demand(enum step step);
 
+/* Whose video it is, as conditions of a route ask. */
+struct plan_who {
+    const char *provider; /* may be NULL */
+    enum priority priority;
+};
+
+/* The entries of a codec's route in the policy that a video may use, in order. */
+struct plan_route {
+    int32_t entries[POLICY_ROUTE_MAX]; /* index into the policy's route */
+    int32_t count;
+};
+
+/* Sizes are looked at of the largest rung. SL_EINVAL when no entry is left. */
+int plan_route_choose(const struct plan *plan, const struct policy *policy, enum codec codec,
+                      const struct plan_who *who, struct plan_route *out, struct sl_failure *why);
+
+/* What any piece of the codec asks of a node where its encoder is a device of its own, beside its work. */
+struct demand plan_device_demand(const struct plan *plan, enum codec codec);
+
+/* Gives the rungs of a transcode job the encoder, preset and quality of an entry of the policy's route. */
+int plan_job_route(const struct policy *policy, enum codec codec, int32_t entry,
+                   struct sl_arena *arena, struct job *job);
+
+/* Was every rendition made by this encoder? */
+int plan_check_encoder(const struct report *report, const char *encoder, struct sl_failure *why);
+
 /* Jobs of the pieces. Borrowed arrays point into the plan or the arena. The caller fills video, task, token and,
  * for audio, watchdog_ns. SL_EINVAL for a piece or preroll out of range. */
 int plan_transcode_job(const struct plan *plan, const struct policy *policy, int32_t piece,
@@ -111,7 +138,8 @@ int plan_check_seam(const struct report *earlier, const struct report *later,
 
 /* The set that manifests are written from, out of all committed reports: transcode[piece], audio[piece].
  * texts and images may be NULL where the plan has none of them.
- * Refuses with SL_EMISMATCH when chunks of a rendition disagree on init or encoder, or a segment is missing.
+ * Refuses with SL_EMISMATCH when chunks of a rendition disagree on init or on the one encoder that was planned, or a
+ * segment is missing. Several encoders of a mixed rendition are named together: "nvenc+x265".
  * frame_count is what the reports say, equal in all renditions. */
 int plan_publish(const struct plan *plan, const char *video, const struct report *const *transcode,
                  const struct report *const *audio, const struct report *const *texts,

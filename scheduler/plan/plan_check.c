@@ -216,7 +216,8 @@ int plan_check_transcode(const struct plan *plan, int32_t piece, const struct re
         if (rendition->timescale != plan->timescale)
             return sl_fail(why, SL_EMISMATCH, "%s counts in 1/%d s and was planned in 1/%d s", what,
                            (int)rendition->timescale, (int)plan->timescale);
-        if (!word_equal(rendition->encoder, rung->encoder, sizeof rung->encoder))
+        if (rung->encoder[0] &&
+            !word_equal(rendition->encoder, rung->encoder, sizeof rung->encoder))
             return sl_fail(why, SL_EMISMATCH, "%s was made by %.31s and was planned for %.31s",
                            what, rendition->encoder, rung->encoder);
         rc = rendition_check(&expect, rendition, chunk_at == 0, chunk->segment_count,

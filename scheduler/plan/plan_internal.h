@@ -82,4 +82,7 @@ int64_t plan_ns_to_pts(const struct plan *plan, int64_t ns);
  * without "..", and ended within its bytes. */
 bool plan_key_is_under(const char *name, const char *folder);
 
+/* Memory of a decoder, per sample of the source's picture. */
+#define PLAN_DECODE_BYTES_PER_PIX 48
+
 #endif

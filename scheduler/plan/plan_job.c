@@ -10,7 +10,6 @@
  * of a 2160p source: 2.7 GB, most of it lookahead and reference frames of the encoders. */
 #define TRANSCODE_MILLICORES 1000
 #define TRANSCODE_BASE_BYTES (64 * MIB)
-#define DECODE_BYTES_PER_PIX 48
 #define ENCODE_BYTES_PER_PIX 144
 #define AUDIO_MILLICORES     1000
 #define AUDIO_BYTES          (256 * MIB)
@@ -59,7 +58,7 @@ struct demand plan_transcode_demand(const struct plan *plan, int32_t piece)
     int64_t frame_pix = plan_frame_pix(plan, codec);
     return (struct demand){
         .cpu_millicores = TRANSCODE_MILLICORES,
-        .memory_bytes = TRANSCODE_BASE_BYTES + source_pix * DECODE_BYTES_PER_PIX +
+        .memory_bytes = TRANSCODE_BASE_BYTES + source_pix * PLAN_DECODE_BYTES_PER_PIX +
                         (frame_pix - source_pix) * ENCODE_BYTES_PER_PIX,
         .work_mpix = plan_work_mpix(chunk->frame_count, frame_pix),
         .fetch_bytes = fetch_estimate(plan, chunk),

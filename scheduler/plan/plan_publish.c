@@ -65,6 +65,16 @@ static void video_fill(const struct plan *plan, const struct plan_rung *rung,
     memcpy(out->encoder, first->encoder, sizeof out->encoder);
 }
 
+static void encoder_add(char to[POLICY_WORD_BYTES], const char *encoder)
+{
+    size_t length = strnlen(encoder, POLICY_WORD_BYTES), used = strlen(to);
+    for (const char *at = to; at && *at; at = strchr(at, '+') ? strchr(at, '+') + 1 : NULL)
+        if (strncmp(at, encoder, length) == 0 && (at[length] == '+' || !at[length]))
+            return;
+    if (used + 1 + length < POLICY_WORD_BYTES)
+        snprintf(to + used, POLICY_WORD_BYTES - used, "+%.*s", (int)length, encoder);
+}
+
 static int video_publish(const struct plan *plan, const struct plan_rung *rung, int32_t codec_at,
                          const struct report *const *transcode, struct sl_arena *arena,
                          struct published_rendition *out, struct sl_failure *why)
@@ -85,13 +95,15 @@ static int video_publish(const struct plan *plan, const struct plan_rung *rung, 
             differs = "init segment";
         else if (strncmp(rendition->codecs, first->codecs, CODECS_BYTES) != 0)
             differs = "codecs string";
-        else if (strncmp(rendition->encoder, first->encoder, POLICY_WORD_BYTES) != 0)
+        else if (rung->encoder[0] &&
+                 strncmp(rendition->encoder, first->encoder, POLICY_WORD_BYTES) != 0)
             differs = "encoder";
         if (differs)
             return sl_fail(why, SL_EMISMATCH,
                            "%s %.31s: chunk %d has another %s than chunk 0; its segments would not "
                            "play behind chunk 0's init segment",
                            codec_word(rung->codec), rung->name, (int)c, differs);
+        encoder_add(out->encoder, rendition->encoder);
         for (int32_t i = 0; i < rendition->segment_count; i++)
             segment_take(report, &rendition->segments[i],
                          &out->segments[plan->chunks[c].segment_first + i]);

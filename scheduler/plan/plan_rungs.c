@@ -189,8 +189,10 @@ static int codec_rungs_add(const struct policy_codec *codec, struct plan *plan,
             .bufsize_kbit = rung->bufsize_kbit,
         };
         memcpy(out->name, rung->name, sizeof out->name);
-        memcpy(out->encoder, codec->route[0].encoder, sizeof out->encoder);
-        memcpy(out->preset, codec->route[0].preset, sizeof out->preset);
+        if (codec->route_count == 1) {
+            memcpy(out->encoder, codec->route[0].encoder, sizeof out->encoder);
+            memcpy(out->preset, codec->route[0].preset, sizeof out->preset);
+        }
         memcpy(out->profile, codec->profile, sizeof out->profile);
     }
     plan->rung_count += made;

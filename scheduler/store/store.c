@@ -167,6 +167,20 @@ int store_put_video(struct store *store, const struct store_video *video)
     return rc == SL_EEXIST ? rc : batch_note(store, rc);
 }
 
+int store_put_route(struct store *store, const struct store_route *route)
+{
+    int rc = batch_check(store);
+    if (rc != SL_OK)
+        return rc;
+    if (route->video.v <= 0 || route->count < 1 || route->count > POLICY_ROUTE_MAX)
+        rc = store_fail(store, SL_EINVAL,
+                        "a route without a video, or with %d encoders, cannot be stored",
+                        (int)route->count);
+    else
+        rc = store->ops->put_route(store, route);
+    return batch_note(store, rc);
+}
+
 int store_put_task(struct store *store, const struct store_task *task)
 {
     int rc = batch_check(store);
@@ -251,6 +265,11 @@ int store_walk_nodes(struct store *store, store_node_fn *fn, void *arg)
 int store_walk_live_videos(struct store *store, store_video_fn *fn, void *arg)
 {
     return store->ops->walk_live_videos(store, fn, arg);
+}
+
+int store_walk_routes(struct store *store, struct video_id video, store_route_fn *fn, void *arg)
+{
+    return store->ops->walk_routes(store, video, fn, arg);
 }
 
 int store_walk_tasks(struct store *store, struct video_id video, store_task_fn *fn, void *arg)

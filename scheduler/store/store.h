@@ -7,7 +7,7 @@
  * nothing of the batch; repeating the same batch is always right (every put is an upsert by id).
  * A put that fails spoils its batch: later puts and the commit return the same code, and nothing of
  * it is kept. The one exception is SL_EEXIST of store_put_video (another video has that provider and
- * external id), which refuses that row alone. A task needs its video and a report its task by the time
+ * external id), which refuses that row alone. A task or a route needs its video and a report its task by the time
  * of the commit, else SL_ECONFLICT.
  * Callbacks of walks may use the same handle, also for a walk of the same kind.
  *
@@ -70,6 +70,20 @@ struct store_video {
     struct sl_failure failure; /* code 0: none */
 };
 
+/* How the transcode tasks of one codec of a video may be run; the same members as sched_route_row. */
+struct store_route {
+    struct video_id video;
+    enum codec codec;
+    int32_t count;
+    struct store_route_entry {
+        enum device_kind kind;
+        int64_t queue_longer_ns;
+    } entries[POLICY_ROUTE_MAX];
+    bool mix;
+    bool ten_bit;
+    struct demand device; /* millicores, sessions, memory, VRAM */
+};
+
 /* A task; the same members as sched_task_row, kept apart so that neither folder knows the other. */
 struct store_task {
     struct task_id task;
@@ -81,6 +95,9 @@ struct store_task {
     bool needs_codec;
     int64_t order;
     struct demand demand;
+    int32_t entry; /* of its route; the kind and the sessions of its lease */
+    enum device_kind kind;
+    int32_t sessions;
     enum task_state state;
     int32_t attempts;
     int32_t losses;
@@ -129,6 +146,8 @@ int store_commit(struct store *store);
 void store_rollback(struct store *store);
 
 int store_put_video(struct store *store, const struct store_video *video);
+/* One for each codec of a video; goes with the video, and with its pruned tasks. */
+int store_put_route(struct store *store, const struct store_route *route);
 int store_put_task(struct store *store, const struct store_task *task);
 /* The report of a done task (encoded struct report); dropped by store_clear_reports. */
 int store_put_report(struct store *store, struct task_id task, const uint8_t *bytes, size_t length);
@@ -148,6 +167,8 @@ int store_walk_nodes(struct store *store, int (*fn)(void *arg, const struct stor
 /* Videos that are neither ready nor forgotten: what the core is restored from. */
 int store_walk_live_videos(struct store *store, int (*fn)(void *arg, const struct store_video *),
                            void *arg);
+int store_walk_routes(struct store *store, struct video_id video,
+                      int (*fn)(void *arg, const struct store_route *), void *arg);
 int store_walk_tasks(struct store *store, struct video_id video,
                      int (*fn)(void *arg, const struct store_task *), void *arg);
 int store_walk_reports(struct store *store, struct video_id video,

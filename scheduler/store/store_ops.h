@@ -15,6 +15,7 @@
 
 typedef int store_video_fn(void *arg, const struct store_video *video);
 typedef int store_task_fn(void *arg, const struct store_task *task);
+typedef int store_route_fn(void *arg, const struct store_route *route);
 typedef int store_node_fn(void *arg, const struct store_node *node);
 typedef int store_report_fn(void *arg, struct task_id task, enum step step, int32_t piece,
                             const uint8_t *bytes, size_t length);
@@ -31,6 +32,7 @@ struct store_ops {
     void (*rollback)(struct store *store);
 
     int (*put_video)(struct store *store, const struct store_video *video);
+    int (*put_route)(struct store *store, const struct store_route *route);
     int (*put_task)(struct store *store, const struct store_task *task);
     int (*put_report)(struct store *store, struct task_id task, const uint8_t *bytes,
                       size_t length);
@@ -44,6 +46,7 @@ struct store_ops {
     int (*load_counters)(struct store *store, struct store_counters *out);
     int (*walk_nodes)(struct store *store, store_node_fn *fn, void *arg);
     int (*walk_live_videos)(struct store *store, store_video_fn *fn, void *arg);
+    int (*walk_routes)(struct store *store, struct video_id video, store_route_fn *fn, void *arg);
     int (*walk_tasks)(struct store *store, struct video_id video, store_task_fn *fn, void *arg);
     int (*walk_reports)(struct store *store, struct video_id video, store_report_fn *fn, void *arg);
     int (*get_video)(struct store *store, struct video_id video, store_video_fn *fn, void *arg);

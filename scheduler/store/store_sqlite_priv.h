@@ -11,6 +11,7 @@ enum store_sql {
     SQL_COMMIT,
     SQL_ROLLBACK,
     SQL_PUT_VIDEO,
+    SQL_PUT_ROUTE,
     SQL_PUT_TASK,
     SQL_PUT_REPORT,
     SQL_PUT_NODE,
@@ -19,9 +20,11 @@ enum store_sql {
     SQL_DELETE_TASKS,
     SQL_CLEAR_REPORTS,
     SQL_PRUNE_TASKS,
+    SQL_PRUNE_ROUTES,
     SQL_LOAD_COUNTERS,
     SQL_WALK_NODES,
     SQL_WALK_LIVE_VIDEOS,
+    SQL_WALK_ROUTES,
     SQL_WALK_TASKS,
     SQL_WALK_REPORTS,
     SQL_GET_VIDEO,
@@ -67,6 +70,7 @@ int store_sqlite_migrate(struct store_sqlite *store, const struct store_migratio
 
 /* Rows: store_sqlite_write.c and store_sqlite_read.c. */
 int store_sqlite_put_video(struct store *base, const struct store_video *video);
+int store_sqlite_put_route(struct store *base, const struct store_route *route);
 int store_sqlite_put_task(struct store *base, const struct store_task *task);
 int store_sqlite_put_report(struct store *base, struct task_id task, const uint8_t *bytes,
                             size_t length);
@@ -79,6 +83,8 @@ int store_sqlite_prune_tasks(struct store *base, int32_t keep, int32_t most);
 int store_sqlite_load_counters(struct store *base, struct store_counters *out);
 int store_sqlite_walk_nodes(struct store *base, store_node_fn *fn, void *arg);
 int store_sqlite_walk_live_videos(struct store *base, store_video_fn *fn, void *arg);
+int store_sqlite_walk_routes(struct store *base, struct video_id video, store_route_fn *fn,
+                             void *arg);
 int store_sqlite_walk_tasks(struct store *base, struct video_id video, store_task_fn *fn,
                             void *arg);
 int store_sqlite_walk_reports(struct store *base, struct video_id video, store_report_fn *fn,

@@ -116,6 +116,27 @@ static void read_task(struct reader *r, struct store_task *out)
     out->lost_nodes = (uint64_t)read_number(r);
     read_failure(r, &out->failure);
     out->finished_unix_ns = read_number(r);
+    out->entry = read_below(r, POLICY_ROUTE_MAX);
+    out->kind = (enum device_kind)read_below(r, DEVICE_KIND_COUNT);
+    out->sessions = (int32_t)read_number(r);
+}
+
+static void read_route(struct reader *r, struct store_route *out)
+{
+    *out = (struct store_route){0};
+    out->video.v = read_number(r);
+    out->codec = (enum codec)read_below(r, CODEC_COUNT);
+    out->count = read_below(r, POLICY_ROUTE_MAX + 1);
+    for (int i = 0; i < POLICY_ROUTE_MAX; i++) {
+        out->entries[i].kind = (enum device_kind)read_below(r, DEVICE_KIND_COUNT);
+        out->entries[i].queue_longer_ns = read_number(r);
+    }
+    out->mix = read_number(r) != 0;
+    out->ten_bit = read_number(r) != 0;
+    out->device.cpu_millicores = (int32_t)read_number(r);
+    out->device.sessions = (int32_t)read_number(r);
+    out->device.memory_bytes = read_number(r);
+    out->device.vram_bytes = read_number(r);
 }
 
 static int damaged(struct store_sqlite *store, const char *what, int64_t id)
@@ -128,6 +149,7 @@ static int damaged(struct store_sqlite *store, const char *what, int64_t id)
 /* What a walk does with each row; exactly one function is set. */
 struct row_call {
     store_video_fn *video_fn;
+    store_route_fn *route_fn;
     store_task_fn *task_fn;
     store_report_fn *report_fn;
     store_node_fn *node_fn;
@@ -143,6 +165,12 @@ static int row_hand_over(struct store_sqlite *store, sqlite3_stmt *stmt,
         read_video(&r, &video);
         return r.damaged ? damaged(store, "video", video.video.v)
                          : call->video_fn(call->arg, &video);
+    }
+    if (call->route_fn) {
+        struct store_route route;
+        read_route(&r, &route);
+        return r.damaged ? damaged(store, "a route of video", route.video.v)
+                         : call->route_fn(call->arg, &route);
     }
     if (call->task_fn) {
         struct store_task task;
@@ -204,6 +232,13 @@ int store_sqlite_walk_live_videos(struct store *base, store_video_fn *fn, void *
 {
     struct row_call call = {.video_fn = fn, .arg = arg};
     return rows_walk(base, SQL_WALK_LIVE_VIDEOS, NULL, 0, &call, NULL);
+}
+
+int store_sqlite_walk_routes(struct store *base, struct video_id video, store_route_fn *fn,
+                             void *arg)
+{
+    struct row_call call = {.route_fn = fn, .arg = arg};
+    return rows_walk(base, SQL_WALK_ROUTES, &video.v, 1, &call, NULL);
 }
 
 int store_sqlite_walk_tasks(struct store *base, struct video_id video, store_task_fn *fn, void *arg)

@@ -60,8 +60,23 @@ static const struct store_migration migrations[] = {
      "  ON CONFLICT(status) DO UPDATE SET count = count + 1; END;"},
     {"ALTER TABLE tasks ADD COLUMN finished_unix_ns INTEGER NOT NULL DEFAULT 0;"},
     {"ALTER TABLE videos ADD COLUMN stream_asked INTEGER NOT NULL DEFAULT -1;"},
+    /* Tasks of before ran on CPUs, which is kind 0, and their codecs have no rows: the core takes that for a route of
+     * CPUs alone. */
+    {"CREATE TABLE routes("
+     " video INTEGER NOT NULL REFERENCES videos(id) ON DELETE CASCADE"
+     "  DEFERRABLE INITIALLY DEFERRED,"
+     " codec INTEGER NOT NULL, count INTEGER NOT NULL, kind0 INTEGER NOT NULL,"
+     " longer_ns0 INTEGER NOT NULL, kind1 INTEGER NOT NULL, longer_ns1 INTEGER NOT NULL,"
+     " kind2 INTEGER NOT NULL, longer_ns2 INTEGER NOT NULL, kind3 INTEGER NOT NULL,"
+     " longer_ns3 INTEGER NOT NULL, mix INTEGER NOT NULL, ten_bit INTEGER NOT NULL,"
+     " cpu_millicores INTEGER NOT NULL, sessions INTEGER NOT NULL, memory_bytes INTEGER NOT NULL,"
+     " vram_bytes INTEGER NOT NULL, PRIMARY KEY(video, codec)) WITHOUT ROWID;"
+     "ALTER TABLE tasks ADD COLUMN entry INTEGER NOT NULL DEFAULT 0;"
+     "ALTER TABLE tasks ADD COLUMN kind INTEGER NOT NULL DEFAULT 0;"
+     "ALTER TABLE tasks ADD COLUMN lease_sessions INTEGER NOT NULL DEFAULT 0;"},
 };
 
+_Static_assert(POLICY_ROUTE_MAX == 4, "a route has four entries in the table");
 _Static_assert(VIDEO_READY == 5, "the index of live videos names VIDEO_READY by its number");
 
 static int number_read(struct store_sqlite *store, const char *sql, int64_t *out)

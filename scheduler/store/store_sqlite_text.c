@@ -32,7 +32,8 @@
     "id, video, step, piece, wait_mask, codec, needs_codec, rank, cpu_millicores, " \
     "sessions, memory_bytes, vram_bytes, work_mpix, fetch_bytes, state, attempts, " \
     "losses, preroll, not_before_unix_ns, token, node, granted_unix_ns, avoid0, " \
-    "avoid1, avoid2, avoid3, lost_nodes, failure_code, failure_message, finished_unix_ns"
+    "avoid1, avoid2, avoid3, lost_nodes, failure_code, failure_message, finished_unix_ns, " \
+    "entry, kind, lease_sessions"
 
 #define TASK_SETS \
     "video = excluded.video, step = excluded.step, piece = excluded.piece, " \
@@ -48,13 +49,18 @@
     "avoid0 = excluded.avoid0, avoid1 = excluded.avoid1, avoid2 = excluded.avoid2, " \
     "avoid3 = excluded.avoid3, lost_nodes = excluded.lost_nodes, " \
     "failure_code = excluded.failure_code, " \
-    "failure_message = excluded.failure_message, " \
+    "failure_message = excluded.failure_message, entry = excluded.entry, " \
+    "kind = excluded.kind, lease_sessions = excluded.lease_sessions, " \
     "finished_unix_ns = CASE WHEN tasks.finished_unix_ns <> 0 AND tasks.state = excluded.state" \
     " THEN tasks.finished_unix_ns ELSE excluded.finished_unix_ns END"
 
 #define TASK_MARKS \
     "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, " \
-    "?, ?, ?, ?"
+    "?, ?, ?, ?, ?, ?, ?"
+
+#define ROUTE_COLUMNS \
+    "video, codec, count, kind0, longer_ns0, kind1, longer_ns1, kind2, longer_ns2, kind3, longer_ns3, " \
+    "mix, ten_bit, cpu_millicores, sessions, memory_bytes, vram_bytes"
 
 static const char *const texts[SQL_COUNT] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
@@ -64,6 +70,10 @@ static const char *const texts[SQL_COUNT] = {
     [SQL_PUT_VIDEO] =
         "INSERT INTO videos(" VIDEO_COLUMNS ") VALUES(" VIDEO_MARKS ")"
         " ON CONFLICT(id) DO UPDATE SET " VIDEO_SETS,
+    /* Nothing refers to a route. */
+    [SQL_PUT_ROUTE] =
+        "INSERT OR REPLACE INTO routes(" ROUTE_COLUMNS ")"
+        " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     [SQL_PUT_TASK] =
         "INSERT INTO tasks(" TASK_COLUMNS ") VALUES(" TASK_MARKS ")"
         " ON CONFLICT(id) DO UPDATE SET " TASK_SETS,
@@ -87,12 +97,16 @@ static const char *const texts[SQL_COUNT] = {
     [SQL_PRUNE_TASKS] =
         "DELETE FROM tasks WHERE video IN"
         " (SELECT id FROM videos WHERE status = 5 ORDER BY id DESC LIMIT ?2 OFFSET ?1)",
+    [SQL_PRUNE_ROUTES] =
+        "DELETE FROM routes WHERE video IN"
+        " (SELECT id FROM videos WHERE status = 5 ORDER BY id DESC LIMIT ?2 OFFSET ?1)",
     [SQL_LOAD_COUNTERS] = "SELECT next_task, next_token, next_node FROM counters",
     [SQL_WALK_NODES] =
         "SELECT id, uuid, name, spot, drain, drain_deadline_unix_ns FROM nodes ORDER BY id",
     /* 5 is VIDEO_READY, written out so that the partial index is used. */
     [SQL_WALK_LIVE_VIDEOS] =
         "SELECT " VIDEO_COLUMNS " FROM videos WHERE status <> 5 ORDER BY id",
+    [SQL_WALK_ROUTES] = "SELECT " ROUTE_COLUMNS " FROM routes WHERE video = ? ORDER BY codec",
     [SQL_WALK_TASKS] = "SELECT " TASK_COLUMNS " FROM tasks WHERE video = ? ORDER BY id",
     [SQL_WALK_REPORTS] =
         "SELECT t.id, t.step, t.piece, r.bytes FROM tasks t JOIN reports r ON r.task = t.id"

@@ -115,7 +115,33 @@ int store_sqlite_put_task(struct store *base, const struct store_task *task)
     bind_number(&b, (int64_t)task->lost_nodes);
     bind_failure(&b, &task->failure);
     bind_number(&b, task->finished_unix_ns);
+    bind_number(&b, task->entry);
+    bind_number(&b, task->kind);
+    bind_number(&b, task->sessions);
     return store_sqlite_run(store, SQL_PUT_TASK, b.stmt);
+}
+
+int store_sqlite_put_route(struct store *base, const struct store_route *route)
+{
+    struct store_sqlite *store = sqlite_of(base);
+    struct binder b = {0};
+    int code = store_sqlite_take(store, SQL_PUT_ROUTE, &b.stmt);
+    if (code != SL_OK)
+        return code;
+    bind_number(&b, route->video.v);
+    bind_number(&b, route->codec);
+    bind_number(&b, route->count);
+    for (int i = 0; i < POLICY_ROUTE_MAX; i++) {
+        bind_number(&b, route->entries[i].kind);
+        bind_number(&b, route->entries[i].queue_longer_ns);
+    }
+    bind_number(&b, route->mix);
+    bind_number(&b, route->ten_bit);
+    bind_number(&b, route->device.cpu_millicores);
+    bind_number(&b, route->device.sessions);
+    bind_number(&b, route->device.memory_bytes);
+    bind_number(&b, route->device.vram_bytes);
+    return store_sqlite_run(store, SQL_PUT_ROUTE, b.stmt);
 }
 
 int store_sqlite_put_report(struct store *base, struct task_id task, const uint8_t *bytes,
@@ -195,5 +221,6 @@ int store_sqlite_clear_reports(struct store *base, struct video_id video)
 int store_sqlite_prune_tasks(struct store *base, int32_t keep, int32_t most)
 {
     int64_t limit = most;
-    return run_numbers(base, SQL_PRUNE_TASKS, keep, &limit);
+    int code = run_numbers(base, SQL_PRUNE_ROUTES, keep, &limit);
+    return code != SL_OK ? code : run_numbers(base, SQL_PRUNE_TASKS, keep, &limit);
 }

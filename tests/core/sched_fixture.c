@@ -37,6 +37,7 @@ void fix_close(struct fix *f)
     sched_close(&f->s);
     sched_actions_fini(&f->actions);
     free(f->store.videos);
+    free(f->store.routes);
     free(f->store.tasks);
     free(f->store.nodes);
     free(f->tokens);
@@ -111,6 +112,18 @@ static void video_put(struct fix_store *store, const struct sched_video_row *row
     store->videos[store->video_count++] = *row;
 }
 
+static void route_put(struct fix_store *store, const struct sched_route_row *row)
+{
+    for (size_t i = 0; i < store->route_count; i++)
+        if (store->routes[i].video.v == row->video.v &&
+            store->routes[i].route.codec == row->route.codec) {
+            store->routes[i] = *row;
+            return;
+        }
+    store->routes = grown(store->routes, &store->route_capacity, store->route_count, sizeof *row);
+    store->routes[store->route_count++] = *row;
+}
+
 static void node_put(struct fix_store *store, const struct sched_node_row *row)
 {
     for (size_t i = 0; i < store->node_count; i++)
@@ -141,6 +154,11 @@ static void video_delete(struct fix_store *store, int64_t video)
         if (store->videos[i].video.v != video)
             store->videos[kept++] = store->videos[i];
     store->video_count = kept;
+    kept = 0;
+    for (size_t i = 0; i < store->route_count; i++)
+        if (store->routes[i].video.v != video)
+            store->routes[kept++] = store->routes[i];
+    store->route_count = kept;
 }
 
 static void action_apply(struct fix *f, const struct sched_action *action)
@@ -148,6 +166,13 @@ static void action_apply(struct fix *f, const struct sched_action *action)
     switch (action->kind) {
     case SCHED_PUT_VIDEO:
         video_put(&f->store, &action->video_row);
+        break;
+    case SCHED_PUT_ROUTE:
+        route_put(&f->store, &action->route_row);
+        break;
+    case SCHED_TASK_AGAIN:
+        MUST(*token_at(f, action->token.v) == FIX_TOKEN_COMMITTED);
+        f->again = action->token.v;
         break;
     case SCHED_PUT_TASK:
         task_put(f, &action->task_row);
@@ -172,7 +197,8 @@ static void action_apply(struct fix *f, const struct sched_action *action)
         MUST(*token_at(f, action->token.v) == FIX_TOKEN_LIVE ||
              *token_at(f, action->token.v) == FIX_TOKEN_COMMITTED);
         if (*token_at(f, action->token.v) == FIX_TOKEN_COMMITTED)
-            MUST(f->stepping == SCHED_TASK_REDO || f->stepping == SCHED_VIDEO_RETRY);
+            MUST(f->stepping == SCHED_TASK_REDO || f->stepping == SCHED_VIDEO_RETRY ||
+                 f->again == action->token.v);
         *token_at(f, action->token.v) = FIX_TOKEN_DEAD;
         break;
     default:
@@ -225,6 +251,8 @@ void fix_restart(struct fix *f)
         MUST(sched_restore_node(f->s, &store->nodes[i]) == 0);
     for (size_t i = 0; i < store->video_count; i++)
         MUST(sched_restore_video(f->s, &store->videos[i]) == 0);
+    for (size_t i = 0; i < store->route_count; i++)
+        MUST(sched_restore_route(f->s, &store->routes[i]) == 0);
     if (store->task_count)
         qsort(store->tasks, store->task_count, sizeof *store->tasks, task_by_id);
     for (size_t i = 0; i < store->task_count; i++)
@@ -341,6 +369,29 @@ int64_t fix_encodes(struct fix *f, int64_t video, int32_t count, uint32_t wait_m
     return tasks_add(f, video, &spec, count);
 }
 
+struct sched_route fix_route(enum codec codec, int32_t rungs, int32_t count,
+                             const enum device_kind *kinds)
+{
+    struct sched_route route = {
+        .codec = codec,
+        .count = count,
+        .device = {.cpu_millicores = 500,
+                   .sessions = rungs,
+                   .memory_bytes = FIX_GB,
+                   .vram_bytes = FIX_GB},
+    };
+    for (int32_t i = 0; i < count; i++)
+        route.entries[i].kind = kinds[i];
+    return route;
+}
+
+int fix_route_put(struct fix *f, int64_t video, const struct sched_route *route)
+{
+    struct sched_event event = {.kind = SCHED_ROUTE_PUT, .video.v = video};
+    event.route = *route;
+    return fix_step(f, &event);
+}
+
 int fix_spec(struct fix *f, int64_t video, const struct sched_task_spec *spec, int64_t *out)
 {
     struct task_id id = {0};
@@ -437,6 +488,18 @@ void fix_agent_init(struct fix_agent *a, const char *uuid, int32_t cpus)
     a->device_count = 1;
     snprintf(a->devices[0].device_id, DEVICE_ID_BYTES, "cpu");
     a->devices[0].encodes = UINT32_C(1) << CODEC_H264;
+}
+
+struct device_row *fix_device_add(struct fix_agent *a, enum device_kind kind, int32_t limit)
+{
+    struct device_row *row = &a->devices[a->device_count];
+    snprintf(row->device_id, DEVICE_ID_BYTES, "%s%d", device_kind_word(kind),
+             (int)a->device_count++);
+    row->kind = kind;
+    row->encodes = row->encodes_ten_bit = UINT32_C(1) << CODEC_H264 | UINT32_C(1) << CODEC_H265;
+    row->session_limit = limit;
+    row->session_scope = SCOPE_DEVICE;
+    return row;
 }
 
 int fix_sync_send(struct fix *f, struct fix_agent *a)

@@ -17,6 +17,8 @@
 struct fix_store {
     struct sched_video_row *videos;
     size_t video_count, video_capacity;
+    struct sched_route_row *routes;
+    size_t route_count, route_capacity;
     struct sched_task_row *tasks;
     size_t task_count, task_capacity;
     struct sched_node_row *nodes;
@@ -39,6 +41,7 @@ struct fix {
     size_t token_capacity;
     int64_t next_video;
     enum sched_event_kind stepping;
+    uint64_t again;  /* the last token that SCHED_TASK_AGAIN took back */
     bool unchecked;  /* leave sched_check out (large states) */
     uint64_t digest; /* of the bytes of all actions */
 };
@@ -61,6 +64,10 @@ int64_t fix_tasks(struct fix *f, int64_t video, enum step step, int32_t count, u
 /* As fix_tasks, but each needs a session of a device that encodes the codec. */
 int64_t fix_encodes(struct fix *f, int64_t video, int32_t count, uint32_t wait_mask,
                     enum codec codec);
+/* A route by kinds, as its task of rungs wants it on a device: 500 millicores, 1 GB, 1 GB of VRAM. */
+struct sched_route fix_route(enum codec codec, int32_t rungs, int32_t count,
+                             const enum device_kind *kinds);
+int fix_route_put(struct fix *f, int64_t video, const struct sched_route *route);
 int fix_spec(struct fix *f, int64_t video, const struct sched_task_spec *spec, int64_t *out);
 /* The event kinds that name a video, a task or a node and one number. */
 int fix_video_event(struct fix *f, enum sched_event_kind kind, int64_t video, enum step step);
@@ -97,6 +104,8 @@ struct fix_agent {
 
 /* cpus whole CPUs, as many sessions, 4 GB each, one device that encodes H.264. */
 void fix_agent_init(struct fix_agent *a, const char *uuid, int32_t cpus);
+/* Behind the CPU: a healthy device of its own that encodes H.264 and H.265, 8 and 10 bits; its row. */
+struct device_row *fix_device_add(struct fix_agent *a, enum device_kind kind, int32_t limit);
 /* One sync: states what it holds, obeys the verdicts, takes the grants. Returns the step's result. */
 int fix_sync(struct fix *f, struct fix_agent *a);
 /* Only builds and steps the request; verdicts and grants are not read. */

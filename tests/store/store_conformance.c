@@ -317,6 +317,9 @@ static struct store_task full_task(void)
         .needs_codec = true,
         .order = INT64_MIN,
         .demand = {1, 2, 3, 4, 5, 6},
+        .entry = 3,
+        .kind = DEVICE_VAAPI,
+        .sessions = 9,
         .state = TASK_CANCELLED,
         .attempts = 7,
         .losses = 8,
@@ -344,6 +347,9 @@ static int task_equal(void *arg, const struct store_task *b)
     assert_int_equal(a->needs_codec, b->needs_codec);
     assert_true(a->order == b->order);
     assert_memory_equal(&a->demand, &b->demand, sizeof a->demand);
+    assert_int_equal(a->entry, b->entry);
+    assert_int_equal(a->kind, b->kind);
+    assert_int_equal(a->sessions, b->sessions);
     assert_int_equal(a->state, b->state);
     assert_int_equal(a->finished_unix_ns, b->finished_unix_ns);
     assert_int_equal(a->attempts, b->attempts);
@@ -401,6 +407,52 @@ static void test_task_keeps_when_it_ended(void **state)
         build_ok(store, store_get_task(store, task.task, finished_take, &kept));
         assert_int_equal(kept, steps[i].kept);
     }
+}
+
+static int route_equal(void *arg, const struct store_route *b)
+{
+    const struct store_route *a = arg;
+    assert_memory_equal(a, b, sizeof *a);
+    return 44;
+}
+
+static struct store_route full_route(int64_t video)
+{
+    struct store_route route;
+    memset(&route, 0, sizeof route);
+    route.video.v = video;
+    route.codec = CODEC_AV1;
+    route.count = 3;
+    route.entries[0].kind = DEVICE_NVENC;
+    route.entries[1].kind = DEVICE_VAAPI;
+    route.entries[2].kind = DEVICE_CPU;
+    route.entries[2].queue_longer_ns = INT64_C(600000000000);
+    route.mix = true;
+    route.ten_bit = true;
+    route.device = (struct demand){500, 7, INT64_C(1) << 40, INT64_C(3) << 33, 0, 0};
+    return route;
+}
+
+static void test_route_comes_back_and_goes_with_its_video(void **state)
+{
+    struct store *store = store_of(state);
+    struct store_route route = full_route(9);
+    build_ok(store, store_begin(store));
+    build_ok(store, store_put_route(store, &route)); /* before its video, in one batch */
+    put_video(store, 9);
+    route.count = 2;
+    build_ok(store, store_put_route(store, &route));
+    build_ok(store, store_commit(store));
+    assert_int_equal(store_walk_routes(store, (struct video_id){9}, route_equal, &route), 44);
+    build_ok(store, store_walk_routes(store, (struct video_id){8}, route_equal, &route));
+    build_ok(store, store_begin(store));
+    build_ok(store, store_delete_video(store, (struct video_id){9}));
+    build_ok(store, store_commit(store));
+    build_ok(store, store_walk_routes(store, (struct video_id){9}, route_equal, &route));
+    build_ok(store, store_begin(store));
+    route.count = 0;
+    assert_int_equal(store_put_route(store, &route), SL_EINVAL);
+    store_rollback(store);
 }
 
 static void test_task_without_its_video_spoils_the_commit(void **state)
@@ -523,6 +575,8 @@ static void test_pruning_takes_the_tasks_of_old_ready_videos(void **state)
         build_ok(store, store_put_video(store, &video));
         put_task(store, 10 * id, id);
         put_report(store, 10 * id, 10);
+        struct store_route route = full_route(id);
+        build_ok(store, store_put_route(store, &route));
     }
     build_ok(store, store_prune_tasks(store, 2, 1));
     build_ok(store, store_commit(store));
@@ -535,6 +589,11 @@ static void test_pruning_takes_the_tasks_of_old_ready_videos(void **state)
     static const int all[] = {0, 1, 0, 0, 1, 1};
     for (int64_t id = 1; id <= 6; id++)
         assert_int_equal(build_task_count(store, id), all[id - 1]);
+    for (int64_t id = 1; id <= 6; id++) {
+        struct store_route route = full_route(id);
+        assert_int_equal(store_walk_routes(store, (struct video_id){id}, route_equal, &route),
+                         all[id - 1] ? 44 : 0);
+    }
     assert_true(build_has_video(store, 1));
 }
 
@@ -819,6 +878,7 @@ int store_conformance_run(const struct store_place *given)
         CASE(test_listing_is_newest_first_by_status_and_page),
         CASE(test_live_videos_are_those_not_ready_in_id_order),
         CASE(test_counts_follow_every_change),
+        CASE(test_route_comes_back_and_goes_with_its_video),
         CASE(test_task_comes_back_as_it_was_put),
         CASE(test_task_keeps_when_it_ended),
         CASE(test_task_without_its_video_spoils_the_commit),
