@@ -301,7 +301,7 @@ test-browser:
 
 bench:
 	@tools/deps.sh build test bench
-	@$(MAKE) --no-print-directory -j2 all bench-bins
+	@$(MAKE) --no-print-directory -j2 all bench-bins standin
 	@bench/run
 
 demo:

@@ -18,11 +18,19 @@
 
 /* ---- walking ---- */
 
+/* Three bytes at a time where the third can be no part of a start code: all of a picture's bytes pass here. */
 static size_t start_code_find(const uint8_t *data, size_t bytes, size_t at)
 {
-    for (; at + 3 <= bytes; at++)
-        if (data[at] == 0 && data[at + 1] == 0 && data[at + 2] == 1)
+    while (at + 3 <= bytes) {
+        if (data[at + 2] > 1)
+            at += 3;
+        else if (data[at + 2] == 0)
+            at++;
+        else if (data[at] == 0 && data[at + 1] == 0)
             return at;
+        else
+            at += 3;
+    }
     return bytes;
 }
 
