@@ -22,24 +22,20 @@ static unsigned kilobits(int64_t bits)
     return bits > 1000 ? (unsigned)(bits / 1000) : 1;
 }
 
-/* Quality alone is constrained quality below a rate that no picture reaches. */
+/* Quality below a limit is a constant rate, the limit's, that never spends more than the quality asks for. */
 static void rate_set(aom_codec_enc_cfg_t *config, const struct soft_params *p)
 {
-    int64_t top = p->maxrate ? p->maxrate : p->bitrate;
-    config->rc_end_usage = p->rate == SOFT_QP        ? AOM_Q
-                           : p->rate == SOFT_BITRATE ? AOM_CBR
-                           : p->maxrate              ? AOM_CQ
-                                                     : AOM_Q;
+    bool limited = p->maxrate > 0 && p->rate != SOFT_QP;
+    config->rc_end_usage = p->rate == SOFT_BITRATE || limited ? AOM_CBR : AOM_Q;
     config->rc_target_bitrate =
-        p->rate == SOFT_BITRATE ? kilobits(p->bitrate) : (top ? kilobits(top) : 1000000);
-    if (p->maxrate) {
-        config->rc_buf_sz = (unsigned)(soft_buffer(p) * 1000 / p->maxrate);
-        config->rc_buf_initial_sz = config->rc_buf_sz * 3 / 4;
-        config->rc_buf_optimal_sz = config->rc_buf_sz * 3 / 4;
-        config->rc_overshoot_pct = 0;
-    }
-    config->rc_min_quantizer = 0;
+        kilobits(p->rate == SOFT_BITRATE ? p->bitrate : (limited ? p->maxrate : 1000000000));
+    config->rc_min_quantizer = p->rate == SOFT_QUALITY && limited ? (unsigned)p->quality : 0;
     config->rc_max_quantizer = 63;
+    if (limited) {
+        config->rc_buf_sz = (unsigned)(soft_buffer(p) * 1000 / p->maxrate);
+        config->rc_buf_initial_sz = config->rc_buf_sz / 2;
+        config->rc_buf_optimal_sz = config->rc_buf_sz / 2;
+    }
 }
 
 static struct soft_encoder *open_av1(const struct soft_params *p)
