@@ -84,7 +84,7 @@ hal_USES      := hal model base
 cpu_USES      := cpu hal model base
 cpu_PKGS      := libavutil libswscale zimg
 gpu_USES      := gpu cpu hal model base
-gpu_PKGS      := libavcodec libavutil libva libva-drm zimg
+gpu_PKGS      := libavcodec libavfilter libavutil libva libva-drm zimg
 encoders_USES := encoders gpu cpu hal model base
 encoders_PKGS := $(AV) libva libva-drm zimg
 media_USES    := media hal model base
@@ -177,6 +177,33 @@ $(B)/$(1): $(B)/obj/$($(1)_MAIN)/main.o $(call libs,$($(1)_USES))
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
 
+# ---- GPU kernels -----------------------------------------------------------------------------------
+
+# nvcc makes machine code for usual GPUs and PTX for later ones; clang, without a CUDA toolkit, makes PTX, which the driver
+# compiles. GPU_CC=nvcc, clang or none overrides what is found; without either, programs have no kernels and say so.
+NVCC ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc))
+GPU_CC ?= $(if $(NVCC),nvcc,$(if $(shell command -v clang 2>/dev/null),clang,none))
+GPU_SOURCES := $(wildcard gpu/kernels/*.cu gpu/kernels/*.cuh) gpu/gpu_abi.h
+GPU_IMAGE := $(if $(filter nvcc clang,$(GPU_CC)),build/kernels/$(GPU_CC).image)
+GPU_CODES := 75 80 90
+build/kernels/nvcc.image: $(GPU_SOURCES)
+	@mkdir -p $(@D)
+	$(call say,NVCC,gpu/kernels/kernels.cu)
+	$(Q)$(or $(NVCC),nvcc) -fatbin -O3 -fmad=false -I. -t 2 $(foreach a,$(GPU_CODES),-gencode arch=compute_$(a)$(comma)code=sm_$(a)) \
+		-gencode arch=compute_75$(comma)code=compute_75 -o $@ gpu/kernels/kernels.cu
+build/kernels/clang.image: $(GPU_SOURCES)
+	@mkdir -p $(@D)
+	$(call say,CUDA,gpu/kernels/kernels.cu)
+	$(Q)clang -x cuda --cuda-device-only --cuda-gpu-arch=sm_75 --cuda-path=/nonexistent -nocudainc -nocudalib \
+		-O3 -ffp-contract=off -I. -S -o $@ gpu/kernels/kernels.cu
+
+# What made the image is remembered, so that another compiler makes the object anew.
+build/kernels/made-by: $(if $(filter $(GPU_CC),$(shell cat build/kernels/made-by 2>/dev/null)),,.always)
+	@mkdir -p $(@D) && echo $(GPU_CC) >$@
+.PHONY: .always
+$(B)/obj/gpu/gpu_kernels.o: build/kernels/made-by $(GPU_IMAGE)
+$(B)/obj/gpu/gpu_kernels.o: CPPFLAGS += $(if $(GPU_IMAGE),-DGPU_IMAGE='"$(GPU_IMAGE)"' -DGPU_MADE_BY='"$(GPU_CC)"')
+
 # ---- tests -----------------------------------------------------------------------------------------
 
 # tests/<area>/test_*.c are programs; fake_*.c are helper programs of their own; the other .c files
@@ -187,11 +214,19 @@ support_objs = $(patsubst %.c,$(B)/obj/%.o,$(filter-out $(call test_srcs,$(1)) $
 test_bins    = $(patsubst tests/%.c,$(B)/tests/%,$(call test_srcs,$(1)))
 fake_bins    = $(patsubst tests/%.c,$(B)/tests/%,$(call fake_srcs,$(1)))
 
+# The kernels' source as host code (tests/gpu/emulate.h); its fibers are not for sanitizers.
+HOST_CXX := $(firstword $(shell command -v g++ clang++ 2>/dev/null))
+gpu_OBJS := $(if $(SAN),,$(if $(HOST_CXX),$(B)/obj/tests/gpu/emulated.o))
+$(B)/obj/tests/gpu/emulated.o: tests/gpu/emulated.cc tests/gpu/emulate.h $(GPU_SOURCES)
+	@mkdir -p $(@D)
+	$(call say,CXX,$<)
+	$(Q)$(HOST_CXX) -std=c++17 -O2 -g -Wall -ffp-contract=off -fno-exceptions -fno-rtti -fPIE -I. -c -o $@ $<
+
 define area
-$(call test_bins,$(1)) $(call fake_bins,$(1)): $(B)/tests/%: $(B)/obj/tests/%.o $(call support_objs,$(1)) $(call libs,$($(1)_USES))
+$(call test_bins,$(1)) $(call fake_bins,$(1)): $(B)/tests/%: $(B)/obj/tests/%.o $(call support_objs,$(1)) $($(1)_OBJS) $(call libs,$($(1)_USES))
 	@mkdir -p $$(@D)
 	$$(call say,LD,$$@)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $$@ $$< $(call support_objs,$(1)) -Wl,--start-group $(call libs,$($(1)_USES)) -Wl,--end-group \
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $$@ $$< $(call support_objs,$(1)) $($(1)_OBJS) -Wl,--start-group $(call libs,$($(1)_USES)) -Wl,--end-group \
 		$$(shell pkg-config --libs $($(1)_PKGS) cmocka) $($(1)_LIBS) -lm
 tests-$(1): $(call test_bins,$(1)) $(call fake_bins,$(1))
 .PHONY: tests-$(1)

@@ -1,0 +1,525 @@
+#include "gpu/gpu_ladder.h"
+
+#include <libavutil/hwcontext.h>
+#include <libavutil/pixdesc.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gpu/gpu_cuda.h"
+#include "gpu/gpu_error.h"
+#include "gpu/gpu_kernels.h"
+#include "gpu/gpu_loader.h"
+#include "gpu/gpu_scale.h"
+
+#define H273_UNSPECIFIED 2
+/* Uploaded rows begin at multiples of this, as libavutil's own surfaces do. */
+#define UPLOAD_ALIGN     256
+
+/* What of a source decides the tables. */
+struct geometry {
+    int format; /* of the samples, wherever they are */
+    int width, height;
+    int primaries, transfer, matrix;
+    int chroma_location;
+    bool full_range;
+};
+
+/* Rungs that one launch makes. */
+struct group {
+    struct gpu_scale scale;
+    CUdeviceptr tables;
+    int32_t rungs[GPU_RUNGS_MAX];
+    int32_t count;
+};
+
+struct gpu_ladder {
+    const struct gpu_driver *driver;
+    const struct gpu_kernels *kernels;
+    AVBufferRef *context;
+    struct gpu_ladder_params params;
+    AVBufferRef *pools[POLICY_RUNGS_MAX];
+    int32_t strides[POLICY_RUNGS_MAX][2];
+    struct geometry from;
+    enum hal_layout layout; /* of the source */
+    uint32_t wanted;        /* bit per rung that the tables are for */
+    uint32_t copied;        /* bit per rung that is the source itself */
+    struct group groups[POLICY_RUNGS_MAX];
+    int32_t group_count;
+    CUdeviceptr upload;
+    size_t upload_bytes;
+};
+
+/* ---- what a source is ---- */
+
+static int format_of(const AVFrame *frame)
+{
+    if (frame->format != AV_PIX_FMT_CUDA)
+        return frame->format;
+    return frame->hw_frames_ctx
+               ? (int)((const AVHWFramesContext *)(const void *)frame->hw_frames_ctx->data)
+                     ->sw_format
+               : (int)AV_PIX_FMT_NONE;
+}
+
+static struct geometry geometry_of(const AVFrame *frame)
+{
+    int format = format_of(frame);
+    return (struct geometry){
+        .format = format,
+        .width = frame->width,
+        .height = frame->height,
+        .primaries = (int)frame->color_primaries,
+        .transfer = (int)frame->color_trc,
+        .matrix = (int)frame->colorspace,
+        .chroma_location = (int)frame->chroma_location,
+        .full_range = frame->color_range == AVCOL_RANGE_JPEG || format == AV_PIX_FMT_YUVJ420P,
+    };
+}
+
+static bool layout_of(int format, enum hal_layout *out)
+{
+    switch (format) {
+    case AV_PIX_FMT_NV12:
+        *out = HAL_NV12;
+        return true;
+    case AV_PIX_FMT_YUV420P:
+    case AV_PIX_FMT_YUVJ420P:
+        *out = HAL_I420;
+        return true;
+    case AV_PIX_FMT_P010LE:
+        *out = HAL_P010;
+        return true;
+    case AV_PIX_FMT_YUV420P10LE:
+        *out = HAL_I420_10;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool geometry_equal(const struct geometry *a, const struct geometry *b)
+{
+    return a->format == b->format && a->width == b->width && a->height == b->height &&
+           a->primaries == b->primaries && a->transfer == b->transfer && a->matrix == b->matrix &&
+           a->chroma_location == b->chroma_location && a->full_range == b->full_range;
+}
+
+static bool differs(int source, int target)
+{
+    return source != H273_UNSPECIFIED && target != H273_UNSPECIFIED && source != target;
+}
+
+static int known(int source, int target)
+{
+    return target == H273_UNSPECIFIED ? source : target;
+}
+
+/* What scaling alone cannot do is the CPU's. */
+static int source_judge(const struct gpu_ladder *ladder, const struct geometry *from,
+                        enum hal_layout *layout, struct sl_failure *why)
+{
+    const struct gpu_ladder_params *params = &ladder->params;
+    if (!layout_of(from->format, layout)) {
+        const char *name = av_get_pix_fmt_name((enum AVPixelFormat)from->format);
+        return sl_fail(why, SL_EUNSUPPORTED,
+                       "the GPU scales 4:2:0 of 8 and 10 bits, not pictures of the kind %s",
+                       name ? name : "unknown");
+    }
+    if (from->full_range != params->full_range)
+        return sl_fail(why, SL_EUNSUPPORTED, "the GPU's scaler leaves a picture in its %s range",
+                       from->full_range ? "full" : "limited");
+    if (differs(from->primaries, params->color_primaries) ||
+        differs(from->transfer, params->color_transfer) ||
+        differs(from->matrix, params->color_matrix))
+        return sl_fail(why, SL_EUNSUPPORTED,
+                       "the GPU's scaler leaves a picture in its colours: %d, %d, %d, not %d, %d, "
+                       "%d (ITU-T H.273)",
+                       from->primaries, from->transfer, from->matrix, params->color_primaries,
+                       params->color_transfer, params->color_matrix);
+    return SL_OK;
+}
+
+/* ---- tables ---- */
+
+static void groups_free(struct gpu_ladder *ladder)
+{
+    for (int32_t i = 0; i < ladder->group_count; i++) {
+        if (ladder->groups[i].tables)
+            ladder->driver->cuda->cuMemFree(ladder->groups[i].tables);
+        gpu_scale_free(&ladder->groups[i].scale);
+    }
+    ladder->group_count = 0;
+}
+
+static int tables_upload(struct gpu_ladder *ladder, struct group *group, struct sl_failure *why)
+{
+    const CudaFunctions *cuda = ladder->driver->cuda;
+    CUresult result = cuda->cuMemAlloc(&group->tables, group->scale.blob_bytes);
+    if (result == CUDA_SUCCESS) {
+        gpu_scale_place(&group->scale, group->tables);
+        result = cuda->cuMemcpyHtoD(group->tables, group->scale.blob, group->scale.blob_bytes);
+    }
+    return result == CUDA_SUCCESS
+               ? SL_OK
+               : gpu_fail(why, GPU_CUDA, (int)result, "the scaler's tables do not reach the GPU");
+}
+
+static void scale_params_fill(const struct gpu_ladder *ladder, const int32_t *rungs, int32_t count,
+                              struct gpu_scale_params *out)
+{
+    const struct geometry *from = &ladder->from;
+    int sited = from->chroma_location;
+    *out = (struct gpu_scale_params){
+        .layout = ladder->layout,
+        .width = from->width,
+        .height = from->height,
+        .chroma_left = sited != AVCHROMA_LOC_CENTER && sited != AVCHROMA_LOC_TOP &&
+                       sited != AVCHROMA_LOC_BOTTOM,
+        .chroma_top = sited == AVCHROMA_LOC_TOP || sited == AVCHROMA_LOC_TOPLEFT,
+        .rung_count = count,
+        .batch = 1,
+    };
+    for (int32_t i = 0; i < count; i++) {
+        const struct gpu_ladder_rung *rung = &ladder->params.rungs[rungs[i]];
+        out->rungs[i] = (struct gpu_scale_rung){
+            .layout = rung->layout,
+            .width = rung->width,
+            .height = rung->height,
+            .strides = {ladder->strides[rungs[i]][0], ladder->strides[rungs[i]][1]},
+        };
+    }
+}
+
+/* One launch for as many rungs as fit into a block of threads; what does not fit is halved. */
+static int group_make(struct gpu_ladder *ladder, const int32_t *rungs, int32_t count,
+                      struct sl_failure *why)
+{
+    int code = SL_EUNSUPPORTED;
+    if (count <= GPU_RUNGS_MAX) {
+        struct gpu_scale_params params;
+        struct group *group = &ladder->groups[ladder->group_count];
+        *group = (struct group){.count = count};
+        memcpy(group->rungs, rungs, (size_t)count * sizeof *rungs);
+        scale_params_fill(ladder, rungs, count, &params);
+        code = gpu_scale_make(&params, &group->scale, why);
+        if (code == SL_OK) {
+            ladder->group_count++;
+            return tables_upload(ladder, group, why);
+        }
+    }
+    if (code != SL_EUNSUPPORTED || count == 1)
+        return code;
+    code = group_make(ladder, rungs, count / 2, why);
+    return code == SL_OK ? group_make(ladder, rungs + count / 2, count - count / 2, why) : code;
+}
+
+static bool is_copy(const struct gpu_ladder *ladder, const struct gpu_ladder_rung *rung)
+{
+    return rung->width == ladder->from.width && rung->height == ladder->from.height &&
+           rung->layout == ladder->layout &&
+           (ladder->from.chroma_location == AVCHROMA_LOC_LEFT ||
+            ladder->from.chroma_location == AVCHROMA_LOC_UNSPECIFIED);
+}
+
+static int tables_make(struct gpu_ladder *ladder, const struct geometry *from, uint32_t wanted,
+                       struct sl_failure *why)
+{
+    enum hal_layout layout = HAL_NV12;
+    int code = source_judge(ladder, from, &layout, why);
+    if (code != SL_OK)
+        return code;
+    groups_free(ladder);
+    ladder->from = *from;
+    ladder->layout = layout;
+    ladder->wanted = wanted;
+    ladder->copied = 0;
+    int32_t rungs[POLICY_RUNGS_MAX], count = 0;
+    for (int32_t i = 0; i < ladder->params.rung_count; i++) {
+        if (!(wanted >> i & 1))
+            continue;
+        if (is_copy(ladder, &ladder->params.rungs[i]))
+            ladder->copied |= UINT32_C(1) << i;
+        else
+            rungs[count++] = i;
+    }
+    code = count ? group_make(ladder, rungs, count, why) : SL_OK;
+    if (code != SL_OK)
+        ladder->wanted = 0; /* made anew when asked again */
+    return code;
+}
+
+/* ---- surfaces ---- */
+
+/* The pool and, from a first surface, how its planes lie. */
+static int pool_open(struct gpu_ladder *ladder, int32_t i, struct sl_failure *why)
+{
+    const struct gpu_ladder_rung *rung = &ladder->params.rungs[i];
+    if (rung->layout != HAL_NV12 && rung->layout != HAL_P010)
+        return sl_fail(why, SL_EINVAL, "a GPU's picture is NV12 or P010");
+    AVBufferRef *pool = av_hwframe_ctx_alloc(ladder->context);
+    AVFrame *first = av_frame_alloc();
+    int rc = AVERROR(ENOMEM);
+    if (pool && first) {
+        AVHWFramesContext *frames = (AVHWFramesContext *)(void *)pool->data;
+        frames->format = AV_PIX_FMT_CUDA;
+        frames->sw_format = rung->layout == HAL_P010 ? AV_PIX_FMT_P010LE : AV_PIX_FMT_NV12;
+        frames->width = rung->width;
+        frames->height = rung->height;
+        rc = av_hwframe_ctx_init(pool);
+        if (rc >= 0)
+            rc = av_hwframe_get_buffer(pool, first, 0);
+    }
+    if (rc >= 0) {
+        ladder->strides[i][0] = first->linesize[0];
+        ladder->strides[i][1] = first->linesize[1];
+        ladder->pools[i] = pool;
+        pool = NULL;
+    }
+    av_frame_free(&first);
+    av_buffer_unref(&pool);
+    return rc >= 0 ? SL_OK
+                   : sl_fail(why, SL_ENOMEM, "the GPU has no memory for pictures of %dx%d (%d)",
+                             rung->width, rung->height, rc);
+}
+
+int gpu_ladder_open(AVBufferRef *context, const AVFrame *like,
+                    const struct gpu_ladder_params *params, struct gpu_ladder **out,
+                    struct sl_failure *why)
+{
+    if (params->rung_count < 1 || params->rung_count > POLICY_RUNGS_MAX)
+        return sl_fail(why, SL_EINVAL, "a ladder has 1 to %d rungs, not %d", POLICY_RUNGS_MAX,
+                       params->rung_count);
+    struct gpu_ladder *ladder = calloc(1, sizeof *ladder);
+    if (!ladder)
+        return sl_fail(why, SL_ENOMEM, "no memory for a scaler");
+    ladder->params = *params;
+    ladder->context = av_buffer_ref(context);
+    int code = ladder->context ? gpu_driver_load(&ladder->driver, why)
+                               : sl_fail(why, SL_ENOMEM, "no memory for a scaler");
+    if (code == SL_OK)
+        code = gpu_context_enter(context, why);
+    if (code != SL_OK) {
+        av_buffer_unref(&ladder->context);
+        free(ladder);
+        return code;
+    }
+    code = gpu_kernels_open(context, &ladder->kernels, why);
+    for (int32_t i = 0; code == SL_OK && i < params->rung_count; i++)
+        code = pool_open(ladder, i, why);
+    struct geometry from = geometry_of(like);
+    if (code == SL_OK)
+        code = tables_make(ladder, &from, (UINT32_C(1) << params->rung_count) - 1, why);
+    gpu_context_leave(context);
+    if (code == SL_OK)
+        *out = ladder;
+    else
+        gpu_ladder_close(&ladder);
+    return code;
+}
+
+AVBufferRef *gpu_ladder_surfaces(const struct gpu_ladder *ladder, int32_t rung)
+{
+    return ladder->pools[rung];
+}
+
+/* ---- pictures ---- */
+
+/* How a picture's planes lie; planes that are not there have no rows. */
+struct planes {
+    CUdeviceptr at[3];
+    int32_t strides[3], bytes[3], rows[3];
+};
+
+static void planes_shape(enum hal_layout layout, int32_t width, int32_t height, struct planes *out)
+{
+    int32_t sample = gpu_layout_is_wide(layout) ? 2 : 1;
+    int32_t half = (width + 1) / 2;
+    bool mixed = gpu_layout_is_interleaved(layout);
+    *out = (struct planes){
+        .bytes = {width * sample, half * sample * (mixed ? 2 : 1), mixed ? 0 : half * sample},
+        .rows = {height, (height + 1) / 2, mixed ? 0 : (height + 1) / 2},
+    };
+}
+
+/* A picture of the host, copied to the ladder's own memory, where the next one follows it. */
+static int source_upload(struct gpu_ladder *ladder, const AVFrame *from, struct planes *planes,
+                         struct sl_failure *why)
+{
+    const CudaFunctions *cuda = ladder->driver->cuda;
+    size_t offsets[3], whole = 0;
+    for (int p = 0; p < 3; p++) {
+        planes->strides[p] = (planes->bytes[p] + UPLOAD_ALIGN - 1) / UPLOAD_ALIGN * UPLOAD_ALIGN;
+        offsets[p] = whole;
+        whole += (size_t)planes->strides[p] * (size_t)planes->rows[p];
+    }
+    CUresult result = CUDA_SUCCESS;
+    if (whole > ladder->upload_bytes) {
+        if (ladder->upload)
+            cuda->cuMemFree(ladder->upload);
+        ladder->upload = 0;
+        ladder->upload_bytes = 0;
+        result = cuda->cuMemAlloc(&ladder->upload, whole);
+        if (result == CUDA_SUCCESS)
+            ladder->upload_bytes = whole;
+    }
+    for (int p = 0; p < 3 && planes->rows[p] && result == CUDA_SUCCESS; p++) {
+        planes->at[p] = ladder->upload + offsets[p];
+        CUDA_MEMCPY2D copy = {
+            .srcMemoryType = CU_MEMORYTYPE_HOST,
+            .srcHost = from->data[p],
+            .srcPitch = (size_t)from->linesize[p],
+            .dstMemoryType = CU_MEMORYTYPE_DEVICE,
+            .dstDevice = planes->at[p],
+            .dstPitch = (size_t)planes->strides[p],
+            .WidthInBytes = (size_t)planes->bytes[p],
+            .Height = (size_t)planes->rows[p],
+        };
+        result = cuda->cuMemcpy2D(&copy);
+    }
+    return result == CUDA_SUCCESS
+               ? SL_OK
+               : gpu_fail(why, GPU_CUDA, (int)result, "a picture does not reach the GPU");
+}
+
+static int source_find(struct gpu_ladder *ladder, const AVFrame *from, struct planes *planes,
+                       struct sl_failure *why)
+{
+    planes_shape(ladder->layout, from->width, from->height, planes);
+    bool fits = from->format == AV_PIX_FMT_CUDA;
+    for (int p = 0; p < 3 && fits && planes->rows[p]; p++) {
+        planes->at[p] = (CUdeviceptr)(uintptr_t)from->data[p];
+        planes->strides[p] = from->linesize[p];
+        /* The kernel fetches 16 bytes at a time. */
+        if (planes->at[p] % 16 || planes->strides[p] % 16)
+            return sl_fail(why, SL_EUNSUPPORTED,
+                           "the decoder's surfaces are not aligned to 16 bytes");
+    }
+    return fits ? SL_OK : source_upload(ladder, from, planes, why);
+}
+
+static int surface_copy(struct gpu_ladder *ladder, const struct planes *from, const AVFrame *into,
+                        struct sl_failure *why)
+{
+    for (int p = 0; p < 2; p++) {
+        CUDA_MEMCPY2D copy = {
+            .srcMemoryType = CU_MEMORYTYPE_DEVICE,
+            .srcDevice = from->at[p],
+            .srcPitch = (size_t)from->strides[p],
+            .dstMemoryType = CU_MEMORYTYPE_DEVICE,
+            .dstDevice = (CUdeviceptr)(uintptr_t)into->data[p],
+            .dstPitch = (size_t)into->linesize[p],
+            .WidthInBytes = (size_t)from->bytes[p],
+            .Height = (size_t)from->rows[p],
+        };
+        CUresult result = ladder->driver->cuda->cuMemcpy2DAsync(&copy, NULL);
+        if (result != CUDA_SUCCESS)
+            return gpu_fail(why, GPU_CUDA, (int)result, "a picture is not copied on the GPU");
+    }
+    return SL_OK;
+}
+
+static int group_run(struct gpu_ladder *ladder, const struct group *group,
+                     const struct planes *from, AVFrame *const *out, struct sl_failure *why)
+{
+    struct kernel_ladder_args args = {.ladder = group->tables};
+    for (int p = 0; p < 3; p++) {
+        args.sources[0].planes[p] = from->at[p];
+        args.sources[0].strides[p] = from->strides[p];
+    }
+    for (int32_t i = 0; i < group->count; i++) {
+        const AVFrame *into = out[group->rungs[i]];
+        for (int p = 0; p < 3; p++)
+            args.targets[0][i][p] = (gpu_u64)(uintptr_t)into->data[p ? 1 : 0] +
+                                    (gpu_u64)group->scale.target_offsets[i][p];
+    }
+    const unsigned grid[3] = {group->scale.blocks, 1, 1};
+    return gpu_kernels_launch(ladder->kernels, group->scale.kernel, grid, group->scale.threads,
+                              group->scale.shared_bytes, &args, why);
+}
+
+static int surfaces_take(struct gpu_ladder *ladder, const AVFrame *from, AVFrame *const *out,
+                         struct sl_failure *why)
+{
+    for (int32_t i = 0; i < ladder->params.rung_count; i++) {
+        AVFrame *into = out[i];
+        if (!into)
+            continue;
+        int rc = av_hwframe_get_buffer(ladder->pools[i], into, 0);
+        if (rc < 0)
+            return sl_fail(why, SL_ENOMEM, "the GPU has no memory for a picture of %dx%d (%d)",
+                           ladder->params.rungs[i].width, ladder->params.rungs[i].height, rc);
+        if (into->linesize[0] != ladder->strides[i][0] ||
+            into->linesize[1] != ladder->strides[i][1])
+            return sl_fail(why, SL_EINTERNAL, "surfaces of one pool lie differently");
+        const struct gpu_ladder_params *params = &ladder->params;
+        into->color_primaries =
+            (enum AVColorPrimaries)known((int)from->color_primaries, params->color_primaries);
+        into->color_trc =
+            (enum AVColorTransferCharacteristic)known((int)from->color_trc, params->color_transfer);
+        into->colorspace = (enum AVColorSpace)known((int)from->colorspace, params->color_matrix);
+        into->color_range = params->full_range ? AVCOL_RANGE_JPEG : AVCOL_RANGE_MPEG;
+        into->chroma_location = AVCHROMA_LOC_LEFT;
+    }
+    return SL_OK;
+}
+
+static int run(struct gpu_ladder *ladder, const AVFrame *from, AVFrame *const *out,
+               struct sl_failure *why)
+{
+    struct geometry geometry = geometry_of(from);
+    uint32_t wanted = 0;
+    for (int32_t i = 0; i < ladder->params.rung_count; i++)
+        wanted |= (uint32_t)(out[i] != NULL) << i;
+    int code = SL_OK;
+    if (wanted != ladder->wanted || !geometry_equal(&geometry, &ladder->from))
+        code = tables_make(ladder, &geometry, wanted, why);
+    struct planes planes;
+    if (code == SL_OK)
+        code = surfaces_take(ladder, from, out, why);
+    if (code == SL_OK)
+        code = source_find(ladder, from, &planes, why);
+    for (int32_t g = 0; code == SL_OK && g < ladder->group_count; g++)
+        code = group_run(ladder, &ladder->groups[g], &planes, out, why);
+    for (int32_t i = 0; code == SL_OK && i < ladder->params.rung_count; i++)
+        if (ladder->copied >> i & 1)
+            code = surface_copy(ladder, &planes, out[i], why);
+    if (code != SL_OK)
+        return code;
+    CUresult result = ladder->driver->cuda->cuStreamSynchronize(NULL);
+    return result == CUDA_SUCCESS
+               ? SL_OK
+               : gpu_fail(why, GPU_CUDA, (int)result, "scaling on the GPU failed");
+}
+
+int gpu_ladder_run(struct gpu_ladder *ladder, const AVFrame *from, AVFrame *const *out,
+                   struct sl_failure *why)
+{
+    int code = gpu_context_enter(ladder->context, why);
+    if (code != SL_OK)
+        return code;
+    code = run(ladder, from, out, why);
+    gpu_context_leave(ladder->context);
+    for (int32_t i = 0; code != SL_OK && i < ladder->params.rung_count; i++)
+        if (out[i])
+            av_frame_unref(out[i]);
+    return code;
+}
+
+void gpu_ladder_close(struct gpu_ladder **ladder)
+{
+    struct gpu_ladder *l = ladder ? *ladder : NULL;
+    if (!l)
+        return;
+    struct sl_failure why = {0};
+    if (gpu_context_enter(l->context, &why) == SL_OK) {
+        groups_free(l);
+        if (l->upload)
+            l->driver->cuda->cuMemFree(l->upload);
+        gpu_context_leave(l->context);
+    }
+    for (int32_t i = 0; i < l->params.rung_count; i++)
+        av_buffer_unref(&l->pools[i]);
+    av_buffer_unref(&l->context);
+    free(l);
+    *ladder = NULL;
+}

@@ -1,0 +1,3 @@
+/* gpu/kernels/kernels.cu: all kernels as one module. */
+#include "gpu/kernels/ladder.cu"
+#include "gpu/kernels/measure.cu"
