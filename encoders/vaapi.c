@@ -15,7 +15,6 @@
 #include "encoders/encoders.h"
 
 #include <libavcodec/bsf.h>
-#include <libavutil/hwcontext.h>
 #include <libavutil/mastering_display_metadata.h>
 #include <libavutil/opt.h>
 #include <math.h>
@@ -26,6 +25,7 @@
 
 #include "encoders/nal.h"
 #include "gpu/gpu_va.h"
+#include "gpu/gpu_va_upload.h"
 
 /* Longer than any chunk; some drivers keep it in 16 bits. */
 #define GOP_PICTURES    32768
@@ -91,6 +91,7 @@ struct vaapi {
     struct media_hdr hdr;
     AVBufferRef *frames; /* where surfaces for planes come from; NULL: the caller has its own */
     AVFrame *surface;
+    bool any; /* picture was sent */
     struct kept kept;
 };
 
@@ -251,24 +252,6 @@ static void rate_set(AVCodecContext *c, const struct hal_encode_params *p,
 
 /* ---- sessions ---- */
 
-static int frames_make(struct vaapi *v, AVBufferRef *context, const struct hal_encode_params *p,
-                       struct sl_failure *why)
-{
-    v->frames = av_hwframe_ctx_alloc(context);
-    v->surface = av_frame_alloc();
-    if (!v->frames || !v->surface)
-        return sl_fail(why, SL_ENOMEM, "no memory for a session of %s", v->lavc.library);
-    AVHWFramesContext *frames = (AVHWFramesContext *)(void *)v->frames->data;
-    frames->format = AV_PIX_FMT_VAAPI;
-    frames->sw_format = is_ten_bit(p->layout) ? AV_PIX_FMT_P010 : AV_PIX_FMT_NV12;
-    frames->width = p->width;
-    frames->height = p->height;
-    int rc = av_hwframe_ctx_init(v->frames);
-    if (rc < 0)
-        return lavc_fail(&v->lavc, why, SL_EENCODE, rc, "no surfaces can be had");
-    return SL_OK;
-}
-
 static int session_start(struct vaapi *v, const struct vaapi_codec *of, AVBufferRef *context,
                          const struct hal_encode_params *p, const struct choice *choice,
                          struct sl_failure *why)
@@ -278,8 +261,11 @@ static int session_start(struct vaapi *v, const struct vaapi_codec *of, AVBuffer
     v->display = gpu_va_display(context);
     v->hdr = p->hdr;
     int rc = lavc_init(&v->lavc, of->library, p, why);
-    if (rc == SL_OK && !p->surfaces)
-        rc = frames_make(v, context, p, why);
+    if (rc == SL_OK && !p->surfaces) {
+        v->surface = av_frame_alloc();
+        rc = v->surface ? gpu_va_pool_make(context, p->layout, p->width, p->height, &v->frames, why)
+                        : sl_fail(why, SL_ENOMEM, "no memory for a frame");
+    }
     if (rc < 0)
         return rc;
     AVCodecContext *c = v->lavc.codec;
@@ -331,68 +317,6 @@ static int open_classify(const struct hal_device *device, VADisplay display,
 
 /* ---- pictures ---- */
 
-static void rows_copy(uint8_t *to, ptrdiff_t to_stride, const uint8_t *from, size_t from_stride,
-                      size_t row_bytes, int rows)
-{
-    for (int y = 0; y < rows; y++)
-        memcpy(to + y * to_stride, from + (size_t)y * from_stride, row_bytes);
-}
-
-/* Samples side by side at step in out; ten bits go to the top of sixteen. */
-static void row_spread(uint8_t *out, const uint8_t *in, int count, int step, bool deep)
-{
-    if (!deep) {
-        for (int x = 0; x < count; x++)
-            out[x * step] = in[x];
-        return;
-    }
-    for (int x = 0; x < count; x++) {
-        uint16_t sample;
-        memcpy(&sample, in + (size_t)x * 2, 2);
-        sample = (uint16_t)(sample << 6);
-        memcpy(out + (size_t)x * (size_t)step * 2, &sample, 2);
-    }
-}
-
-static void planes_put(const struct hal_frame *in, AVFrame *out)
-{
-    bool deep = is_ten_bit(in->layout);
-    bool paired = in->layout == HAL_NV12 || in->layout == HAL_P010;
-    size_t row_bytes = (size_t)in->width * (deep ? 2 : 1);
-    if (paired || !deep)
-        rows_copy(out->data[0], out->linesize[0], in->planes[0], in->stride_bytes[0], row_bytes,
-                  in->height);
-    for (int y = 0; !paired && deep && y < in->height; y++)
-        row_spread(out->data[0] + (ptrdiff_t)y * out->linesize[0],
-                   in->planes[0] + (size_t)y * in->stride_bytes[0], in->width, 1, true);
-    if (paired)
-        rows_copy(out->data[1], out->linesize[1], in->planes[1], in->stride_bytes[1], row_bytes,
-                  in->height / 2);
-    for (int c = 1; !paired && c < 3; c++)
-        for (int y = 0; y < in->height / 2; y++)
-            row_spread(out->data[1] + (ptrdiff_t)y * out->linesize[1] + (c - 1) * (deep ? 2 : 1),
-                       in->planes[c] + (size_t)y * in->stride_bytes[c], in->width / 2, 2, deep);
-}
-
-/* v->surface becomes the picture. */
-static int surface_fill(struct vaapi *v, const struct hal_frame *in, struct sl_failure *why)
-{
-    AVFrame *map = av_frame_alloc();
-    if (!map)
-        return sl_fail(why, SL_ENOMEM, "no memory for a frame");
-    map->format = ((AVHWFramesContext *)(void *)v->frames->data)->sw_format;
-    int rc = av_hwframe_get_buffer(v->frames, v->surface, 0);
-    if (rc >= 0)
-        rc = av_hwframe_map(map, v->surface, AV_HWFRAME_MAP_WRITE | AV_HWFRAME_MAP_OVERWRITE);
-    if (rc >= 0)
-        planes_put(in, map);
-    av_frame_free(&map);
-    if (rc >= 0)
-        return SL_OK;
-    av_frame_unref(v->surface);
-    return lavc_fail(&v->lavc, why, SL_EENCODE, rc, "a picture does not go into a surface");
-}
-
 /* What a picture of a PQ source says of its mastering; libavcodec writes it where the driver takes packed headers. */
 static int hdr_put(struct vaapi *v, struct sl_failure *why)
 {
@@ -427,7 +351,7 @@ static int vaapi_submit(void *state, const struct hal_frame *in, struct sl_failu
     struct hal_frame view = *in;
     int rc = SL_OK;
     if (!in->surface) {
-        rc = surface_fill(v, in, why);
+        rc = gpu_va_upload(v->frames, in, v->surface, why);
         view.surface = v->surface;
     }
     if (rc == SL_OK)
@@ -440,7 +364,18 @@ static int vaapi_submit(void *state, const struct hal_frame *in, struct sl_failu
         av_frame_unref(v->lavc.frame);
         return rc;
     }
+    v->any = true;
     return lavc_send(&v->lavc, why);
+}
+
+/* libavcodec's VA-API encoders look at their last picture at the end, and up to 7.1 also where there was none. */
+static int vaapi_flush(void *state, struct sl_failure *why)
+{
+    struct vaapi *v = state;
+    if (v->any)
+        return lavc_flush(v, why);
+    v->lavc.flushed = true;
+    return SL_OK;
 }
 
 /* ---- parameter sets ---- */
@@ -575,7 +510,7 @@ static int sets_learn(const struct vaapi_codec *of, AVBufferRef *context,
     if (rc == SL_OK)
         rc = vaapi_submit(&v, &frame, why);
     if (rc == SL_OK)
-        rc = lavc_flush(&v, why);
+        rc = vaapi_flush(&v, why);
     int got = rc == SL_OK ? lavc_receive(&v, &packet, why) : rc;
     if (got > 0) {
         out->set_bytes = sets_collect(v.lavc.current, of->codec, out->sets);
@@ -669,6 +604,6 @@ const struct hal_encode_ops vaapi_encode_ops = {
     .extradata = lavc_extradata,
     .submit = vaapi_submit,
     .receive = lavc_receive,
-    .flush = lavc_flush,
+    .flush = vaapi_flush,
     .close = vaapi_close,
 };
