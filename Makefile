@@ -57,7 +57,7 @@ sluice-agent_LIBS := -lnng
 
 sluice-worker_MAIN := worker
 sluice-worker_USES := worker package media encoders gpu cpu hal wire model base
-sluice-worker_PKGS := $(AV) libva libva-drm zimg libprotobuf-c libcrypto libseccomp
+sluice-worker_PKGS := $(AV) libva libva-drm zimg vpx libprotobuf-c libcrypto libseccomp
 
 sluice_MAIN := cli
 sluice_USES := cli config model base
@@ -86,11 +86,11 @@ cpu_PKGS      := libavutil libswscale zimg
 gpu_USES      := gpu cpu hal model base
 gpu_PKGS      := libavcodec libavfilter libavutil libva libva-drm zimg
 encoders_USES := encoders gpu cpu hal model base
-encoders_PKGS := $(AV) libva libva-drm zimg
+encoders_PKGS := $(AV) libva libva-drm zimg vpx
 media_USES    := media hal model base
 media_PKGS    := $(AV)
 package_USES  := package encoders gpu cpu hal model base
-package_PKGS  := $(AV) libva libva-drm zimg libcrypto
+package_PKGS  := $(AV) libva libva-drm zimg vpx libcrypto
 worker_USES   := $(sluice-worker_USES) scheduler/plan
 worker_PKGS   := $(sluice-worker_PKGS)
 config_USES   := config model base
@@ -109,7 +109,7 @@ drivers_PKGS  := libavcodec libavutil libseccomp
 # ---- flags -----------------------------------------------------------------------------------------
 
 CC       ?= cc
-PKGS     := $(sort $(AV) zimg libseccomp libprotobuf-c libcrypto sqlite3 libmicrohttpd libcurl jansson yaml-0.1)
+PKGS     := $(sort $(AV) zimg vpx libseccomp libprotobuf-c libcrypto sqlite3 libmicrohttpd libcurl jansson yaml-0.1)
 CPPFLAGS := -I. -I$(B)/gen -D_GNU_SOURCE -DSLUICE_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 WARN     := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 \
 	-Wno-missing-field-initializers -Wno-format-nonliteral -Wno-format-truncation

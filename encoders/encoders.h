@@ -16,6 +16,10 @@
 extern const struct hal_encode_ops x264_encode_ops;
 /* "x265": H.265 on the CPU by libx265 through libavcodec. */
 extern const struct hal_encode_ops x265_encode_ops;
+/* "svtav1": AV1 on the CPU by SVT-AV1 through libavcodec. */
+extern const struct hal_encode_ops svtav1_encode_ops;
+/* "vpx": VP9 on the CPU by libvpx through libavcodec. */
+extern const struct hal_encode_ops vpx_encode_ops;
 
 /* "nvenc": H.264, H.265 and AV1 on NVIDIA's encode engines, as far as GPU, driver and libavcodec have them. */
 extern const struct hal_encode_ops nvenc_encode_ops;

@@ -79,9 +79,12 @@ int lavc_init(struct lavc *l, const char *library, const struct hal_encode_param
     const AVCodec *codec = avcodec_find_encoder_by_name(library);
     if (!codec)
         return sl_fail(why, SL_ENOENCODER, "this libavcodec has no %s", library);
+    avcodec_free_context(&l->codec);
     l->codec = avcodec_alloc_context3(codec);
-    l->frame = av_frame_alloc();
-    l->current = av_packet_alloc();
+    if (!l->frame)
+        l->frame = av_frame_alloc();
+    if (!l->current)
+        l->current = av_packet_alloc();
     if (!l->codec || !l->frame || !l->current)
         return sl_fail(why, SL_ENOMEM, "no memory for a session of %s", library);
 
@@ -228,6 +231,17 @@ int lavc_frame_quality(struct lavc *l, double qp, struct sl_failure *why)
 
 /* ---- packets ---- */
 
+int lavc_packet_push(struct lavc *l, AVPacket *packet, struct sl_failure *why)
+{
+    if (l->pending_count == LAVC_PENDING_MAX) {
+        av_packet_free(&packet);
+        return sl_fail(why, SL_ELIMIT, "%d packets wait; receive them before the next frame",
+                       LAVC_PENDING_MAX);
+    }
+    l->pending[(l->pending_first + l->pending_count++) % LAVC_PENDING_MAX] = packet;
+    return SL_OK;
+}
+
 /* Takes what is finished, so that libavcodec never has to hold a picture back. */
 static int pending_fill(struct lavc *l, int most, struct sl_failure *why)
 {
@@ -247,7 +261,7 @@ static int pending_fill(struct lavc *l, int most, struct sl_failure *why)
             av_packet_free(&packet);
             return rc;
         }
-        l->pending[(l->pending_first + l->pending_count++) % LAVC_PENDING_MAX] = packet;
+        lavc_packet_push(l, packet, why);
     }
     return SL_OK;
 }
@@ -314,6 +328,18 @@ int lavc_flush(void *state, struct sl_failure *why)
         return lavc_fail(l, why, SL_EENCODE, rc, "flushing failed");
     l->flushed = true;
     return SL_OK;
+}
+
+int lavc_drain(struct lavc *l, struct sl_failure *why)
+{
+    int rc = avcodec_send_frame(l->codec, NULL);
+    if (rc < 0 && rc != AVERROR_EOF)
+        return lavc_fail(l, why, SL_EENCODE, rc, "flushing failed");
+    rc = pending_fill(l, LAVC_PENDING_MAX, why);
+    if (rc == SL_OK && l->pending_count == LAVC_PENDING_MAX)
+        return sl_fail(why, SL_ELIMIT, "%s held more than %d packets back", l->library,
+                       LAVC_PENDING_MAX);
+    return rc;
 }
 
 void lavc_close(void *state)

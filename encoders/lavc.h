@@ -17,9 +17,9 @@
 
 #include "hal/hal.h"
 
-/* Packets that wait for receive. Encoders give about one per frame, so a caller that takes them after each submit
- * never sees the end of it. */
-#define LAVC_PENDING_MAX 64
+/* Packets that wait for receive. Encoders give about one per frame, and at the end as many as they looked ahead, so a
+ * caller that takes them after each submit never sees the end of it. */
+#define LAVC_PENDING_MAX 256
 
 struct lavc {
     const char *library; /* as libavcodec names the encoder: "libx264" */
@@ -40,7 +40,8 @@ struct lavc {
 };
 
 /* Makes a context with everything in it that the parameters alone tell: size, format (of planes), times, colour,
- * threads, B-frames, rates, global headers and closed GOPs. SL_ENOENCODER where libavcodec lacks the library. */
+ * threads, B-frames, rates, global headers and closed GOPs. A context that was there is closed: after lavc_drain a
+ * session goes on with another one. SL_ENOENCODER where libavcodec lacks the library. */
 int lavc_init(struct lavc *lavc, const char *library, const struct hal_encode_params *params,
               struct sl_failure *why);
 
@@ -65,6 +66,12 @@ int lavc_frame_quality(struct lavc *lavc, double qp, struct sl_failure *why);
 
 /* Sends lavc->frame, clears it, and takes all packets that are finished. */
 int lavc_send(struct lavc *lavc, struct sl_failure *why);
+
+/* Takes the packet and lets it wait for receive; where too many do it is freed: SL_ELIMIT. */
+int lavc_packet_push(struct lavc *lavc, AVPacket *packet, struct sl_failure *why);
+
+/* Ends the context, whose last packets then wait for receive. */
+int lavc_drain(struct lavc *lavc, struct sl_failure *why);
 
 /* Of struct hal_encode_ops, for a state that begins with struct lavc. */
 int lavc_extradata(void *state, const uint8_t **out, size_t *out_bytes);

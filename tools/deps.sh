@@ -6,7 +6,7 @@ set -eu
 
 build="gcc libc6-dev make pkg-config protobuf-c-compiler libprotobuf-c-dev libnng-dev libyaml-dev
 libsqlite3-dev libmicrohttpd-dev libcurl4-openssl-dev libjansson-dev libssl-dev libzimg-dev libseccomp-dev uthash-dev
-libavcodec-dev libavfilter-dev libavformat-dev libavutil-dev libswresample-dev libswscale-dev
+libavcodec-dev libavfilter-dev libavformat-dev libavutil-dev libswresample-dev libswscale-dev libvpx-dev
 libffmpeg-nvenc-dev libva-dev"
 # Compiles the CUDA kernels where nvcc is not; without either the build leaves them out.
 gpu="clang"

@@ -8,6 +8,7 @@
 const struct hal_backends worker_backends = {
     .devices = {&cpu_device_ops, &gpu_device_ops, &gpu_va_device_ops},
     .device_count = 3,
-    .encoders = {&x264_encode_ops, &x265_encode_ops, &nvenc_encode_ops, &vaapi_encode_ops},
-    .encoder_count = 4,
+    .encoders = {&x264_encode_ops, &x265_encode_ops, &svtav1_encode_ops, &vpx_encode_ops,
+                 &nvenc_encode_ops, &vaapi_encode_ops},
+    .encoder_count = 6,
 };

@@ -142,7 +142,8 @@ int clip_encode_in(struct hal_session *session, const struct clip *clip, struct 
     out->extradata = malloc(out->extradata_bytes + 1);
     assert_non_null(buffer);
     assert_non_null(out->extradata);
-    memcpy(out->extradata, extradata, out->extradata_bytes);
+    if (out->extradata_bytes > 0)
+        memcpy(out->extradata, extradata, out->extradata_bytes);
     for (int32_t i = 0; i < clip->frames && rc == SL_OK; i++) {
         struct hal_frame frame;
         clip_paint(clip, i, buffer, &frame);

@@ -12,8 +12,11 @@ struct conformance {
     struct hal_device device;
     const char *encoder;
     enum codec codec;
-    const char *preset; /* NULL: the encoder's own choice */
-    bool labels;        /* packets are hal_sim's labels: nothing to decode, rates mean nothing */
+    /* How much of a decoder's buffer may be missing over noise; 0: 10, as the suite wants it. */
+    int buffer_missing_percent;
+    bool no_parameter_sets; /* VP9: every key frame tells all */
+    const char *preset;     /* NULL: the encoder's own choice */
+    bool labels; /* packets are hal_sim's labels: nothing to decode, rates mean nothing */
 };
 
 /* Fills device with the first one that has the encoder; false when there is none. */
