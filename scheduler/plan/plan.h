@@ -23,7 +23,8 @@
 #include "model/task_types.h"
 
 /* Order of a video's tasks among themselves, smaller first: the opening chunk, then audio, then the first half of the
- * chunks as they will be watched, then the others from the longest down, so that no long one is left for the end.
+ * chunks as they will be watched, all of the codec that plays first; then the others, and those of other codecs, from the
+ * longest down, so that no long one is left for the end.
  * Subtitles and images go with the audio. */
 #define PLAN_ORDER_FIRST 0
 #define PLAN_ORDER_AUDIO 1

@@ -71,9 +71,11 @@ int64_t plan_transcode_order(const struct plan *plan, int32_t piece)
     enum codec codec;
     if (!plan_piece_split(plan, piece, &at, &codec))
         return INT64_MAX;
-    if (at == 0)
+    /* What plays first is one codec; the others are for when all is ready. */
+    bool plays_first = codec == plan_codec_at(plan, 0);
+    if (at == 0 && plays_first)
         return PLAN_ORDER_FIRST;
-    if (at <= plan->chunk_count / 2)
+    if (at <= plan->chunk_count / 2 && plays_first)
         return PLAN_ORDER_AUDIO + at;
     int64_t frames_max = 0, pix_max = 0;
     for (int32_t i = 0; i < plan->chunk_count; i++)

@@ -284,9 +284,19 @@ void farm_error(const struct farm *farm, const char *method, const char *path, c
 
 void farm_submit(const struct farm *farm, char video[VIDEO_ID_TEXT_BYTES])
 {
-    char body[160];
-    snprintf(body, sizeof body, "{\"path\":\"%s\"}", farm->source);
+    farm_submit_policy(farm, NULL, video);
+}
+
+void farm_submit_policy(const struct farm *farm, const char *policy_text,
+                        char video[VIDEO_ID_TEXT_BYTES])
+{
+    json_t *send = json_pack("{s:s}", "path", farm->source);
+    if (policy_text)
+        json_object_set_new(send, "policy_text", json_string(policy_text));
+    char *body = json_dumps(send, 0);
     json_t *value = farm_json(farm, "POST", "/api/v1/videos", body, 201);
+    free(body);
+    json_decref(send);
     snprintf(video, VIDEO_ID_TEXT_BYTES, "%s",
              json_string_value(json_object_get(value, "video_id")));
     json_decref(value);
@@ -372,7 +382,7 @@ static void request_fill(struct agent *agent, bool park, struct sync_held *held,
     memcpy(request->node_uuid, agent->uuid, sizeof request->node_uuid);
     snprintf(request->node_name, sizeof request->node_name, "%s", agent->name);
     request->devices[0] = (struct device_row){.kind = DEVICE_CPU,
-                                              .encodes = 1 << CODEC_H264,
+                                              .encodes = 1 << CODEC_H264 | 1 << CODEC_H265,
                                               .decodes = 1 << CODEC_H264,
                                               .cpus = 4,
                                               .memory_bytes = INT64_C(64) << 30};
@@ -564,7 +574,7 @@ static void transcode_make(struct agent *agent, struct agent_held *held, struct 
         char name[JOB_NAME_BYTES];
         memcpy(rendition->name, rung->name, sizeof rung->name);
         memcpy(rendition->encoder, rung->encoder, sizeof rung->encoder);
-        strcpy(rendition->codecs, "avc1.64001F");
+        strcpy(rendition->codecs, rung->codec == CODEC_H264 ? "avc1.64001F" : "hvc1.1.6.L93.90");
         rendition->codec = rung->codec;
         rendition->width = rung->width;
         rendition->height = rung->height;
@@ -572,7 +582,7 @@ static void transcode_make(struct agent *agent, struct agent_held *held, struct 
         rendition->init_output = -1;
         memset(rendition->init_sha256, 7, sizeof rendition->init_sha256);
         if (job->write_init) {
-            snprintf(name, sizeof name, "h264/%.20s/init.mp4", rung->name);
+            snprintf(name, sizeof name, "%s/%.20s/init.mp4", codec_word(rung->codec), rung->name);
             rendition->init_output = text_put(agent, held, report, name);
         }
         rendition->segment_count = job->segment_count;
@@ -585,7 +595,8 @@ static void transcode_make(struct agent *agent, struct agent_held *held, struct 
             segment->start_ticks = ticks(job, job->segments[i].start_pts);
             segment->end_ticks = ticks(job, job->segments[i].end_pts);
             segment->last_ticks = segment->end_ticks - 1;
-            snprintf(name, sizeof name, "h264/%.20s/%06d.m4s", rung->name, (int)segment->number);
+            snprintf(name, sizeof name, "%s/%.20s/%06d.m4s", codec_word(rung->codec), rung->name,
+                     (int)segment->number);
             segment->output = text_put(agent, held, report, name);
             if (r == 0)
                 report->transcode.frame_count += segment->frame_count;

@@ -72,6 +72,8 @@ void farm_error(const struct farm *farm, const char *method, const char *path, c
                 long status, const char *code, const char *part_of_message);
 
 void farm_submit(const struct farm *farm, char video[VIDEO_ID_TEXT_BYTES]);
+void farm_submit_policy(const struct farm *farm, const char *policy_text,
+                        char video[VIDEO_ID_TEXT_BYTES]);
 json_t *farm_status(const struct farm *farm, const char *video);
 bool farm_status_is(const struct farm *farm, const char *video, const char *status);
 void farm_status_wait(const struct farm *farm, const char *video, const char *status);

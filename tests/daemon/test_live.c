@@ -345,6 +345,44 @@ static void test_old_version_plays_until_the_new_is_ready(void **state)
     assert_non_null(strstr(hls, "/2/master.m3u8"));
 }
 
+/* Written the other way round: H.264 is what plays first all the same. */
+static const char two_codecs[] = "name: two\n"
+                                 "codecs:\n"
+                                 "- codec: h265\n"
+                                 "  route: [x265]\n"
+                                 "  rungs: [{name: 360p, height: 360, crf: 25, maxrate: 500k}]\n"
+                                 "- codec: h264\n"
+                                 "  route: [x264]\n"
+                                 "  rungs: [{name: 240p, height: 240, crf: 23, maxrate: 400k}]\n";
+
+static void test_of_several_codecs_h264_plays_while_it_grows(void **state)
+{
+    struct world *w = *state;
+    char hls[200], dash[200];
+    bool seen = false;
+    w->agent.total.cpu_millicores = 64000;
+    farm_submit_policy(&w->farm, two_codecs, w->video);
+    while (!farm_status_is(&w->farm, w->video, "ready")) {
+        if (w->agent.held_count > 0)
+            one_do(w, &w->agent.held[w->agent.held_count - 1]);
+        else
+            agent_sync(&w->agent, true);
+        if (playable(w, hls, dash) <= 0 || dash[0])
+            continue;
+        char *master = media_get(w, 1, "master.m3u8");
+        assert_non_null(master);
+        assert_int_equal(lines_with(master, "#EXT-X-STREAM-INF:"), 1);
+        assert_int_equal(lines_with(master, "h264/240p/playlist.m3u8"), 1);
+        seen = true;
+        free(master);
+    }
+    assert_true(seen);
+    assert_true(playable(w, hls, dash) == FARM_SECONDS);
+    char *grown = media_get(w, 1, "h264/240p/playlist.m3u8");
+    assert_int_equal(lines_with(grown, "#EXT-X-ENDLIST"), 1);
+    free(grown);
+}
+
 #define LIVE_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -358,6 +396,7 @@ int main(void)
         LIVE_TEST(test_failure_ends_the_playlists_and_cancel_takes_them_away),
         LIVE_TEST(test_retry_from_transcode_begins_again),
         LIVE_TEST(test_old_version_plays_until_the_new_is_ready),
+        LIVE_TEST(test_of_several_codecs_h264_plays_while_it_grows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
