@@ -69,11 +69,10 @@ static void cpu_limits_reckon(struct node *n)
     }
 }
 
-static void suspects_note(struct sched *s, uint32_t slot)
+static void suspects_note(struct sched *s, uint32_t slot, bool want)
 {
     struct slots *list = &s->suspects;
     const struct node *n = node_at(s, slot);
-    bool want = (n->usable & ~n->healthy) != 0;
     uint32_t at = 0;
     while (at < list->count && list->items[at] != slot)
         at++;
@@ -102,6 +101,7 @@ void devices_reckon(struct sched *s, uint32_t slot)
     n->healthy = n->usable = 0;
     n->retally = true;
     n->encoders = 0;
+    bool suspects = false;
     memset(n->rates, 0, sizeof n->rates);
     n->lanes = all << (LANE_SMALL * PRIORITY_COUNT) | all << (LANE_CPU * PRIORITY_COUNT);
     for (int32_t i = 0; i < n->device_count; i++) {
@@ -112,6 +112,8 @@ void devices_reckon(struct sched *s, uint32_t slot)
         n->usable |= classes;
         if (device_usable(device, false))
             n->healthy |= classes;
+        else
+            suspects = true;
         n->encoders += device->kind != DEVICE_CPU;
         rates_add(n, device);
     }
@@ -122,7 +124,7 @@ void devices_reckon(struct sched *s, uint32_t slot)
             n->lanes |= all << (lane * PRIORITY_COUNT);
         }
     cpu_limits_reckon(n);
-    suspects_note(s, slot);
+    suspects_note(s, slot, suspects);
 }
 
 /* ---- sessions ---- */

@@ -103,19 +103,23 @@ static void explain_nodes(struct reasons *r, const struct sched *s, const struct
 {
     struct standing st = standing_of(s, t);
     int32_t ready = st.suspect + st.incapable + st.too_small + st.avoided + st.full + st.free;
+    struct demand demand = task_demand_of(s, t);
     int32_t capable = st.suspect + st.avoided + st.full + st.free;
     if (ready == 0) {
         say(r, "no node is ready: %d lost, %d draining or leaving", st.lost, st.away);
         return;
     }
-    if (capable == 0 && st.too_small == 0)
-        say(r, "no node can encode %s: %d %s ready, none has a healthy device for it",
-            codec_word((enum codec)t->codec), ready, ready == 1 ? "node is" : "nodes are");
-    else if (capable == 0)
+    if (capable == 0 && st.too_small == 0 && t->needs_codec) {
+        char names[128];
+        say(r, "no node can encode %s%s by %s: %d %s ready, none has a usable device for it",
+            codec_word((enum codec)t->codec), t->ten_bit ? " with ten bits" : "",
+            route_names(route_at(s, t->route), names, sizeof names), ready,
+            ready == 1 ? "node is" : "nodes are");
+    } else if (capable == 0)
         say(r,
             "no node is large enough: it needs %d millicores, %" PRId64
             " MiB and %d sessions; start a larger node or give an agent more",
-            t->demand.cpu_millicores, t->demand.memory_bytes >> 20, t->demand.sessions);
+            demand.cpu_millicores, demand.memory_bytes >> 20, demand.sessions);
     else if (st.free)
         say(r, "%d of %d capable nodes %s room for it", st.free, capable,
             st.free == 1 ? "has" : "have");
@@ -123,6 +127,88 @@ static void explain_nodes(struct reasons *r, const struct sched *s, const struct
         say(r,
             "%d capable %s: %d full, %d suspect after faults, %d avoided because it failed there",
             capable, capable == 1 ? "node" : "nodes", st.full, st.suspect, st.avoided);
+}
+
+/* ---- routes ---- */
+
+struct use_sum {
+    int64_t devices, sessions, limit;
+    bool unlimited;
+};
+
+static struct use_sum use_sum_of(const struct sched *s, const struct task *t)
+{
+    struct use_sum sum = {0};
+    for (uint32_t i = 0; i < s->node_order.count; i++) {
+        const struct node *n = node_at(s, s->node_order.items[i]);
+        int64_t shared = 0;
+        for (int32_t d = 0; n->tallied && d < n->device_count; d++) {
+            const struct device_row *device = &n->devices[d];
+            if (device->kind != (enum device_kind)t->kind || !device_usable(device, true) ||
+                !device_encodes(device, (enum codec)t->codec, t->ten_bit))
+                continue;
+            sum.devices++;
+            sum.sessions += n->uses[d].sessions;
+            sum.unlimited = sum.unlimited || device->session_limit <= 0;
+            if (device->session_scope == SCOPE_SYSTEM)
+                shared = device->session_limit;
+            else
+                sum.limit += device->session_limit;
+        }
+        sum.limit += shared;
+    }
+    return sum;
+}
+
+/* What an entry further on is waiting for: "; x265 only when …". */
+static void later_entry(const struct sched *s, const struct task *t, char *text, size_t bytes)
+{
+    const struct route *r = route_at(s, t->route);
+    char limit[32], now[32];
+    text[0] = '\0';
+    for (int i = t->entry + 1; i < r->count; i++) {
+        struct tree_node place = *task_tree(s, id_map_get(&s->task_ids, t->id));
+        if (s->classes[class_of(r->codec, r->ten_bit, r->kinds[i])].gone)
+            continue;
+        place.order = r->mix ? place.order : INT64_MIN;
+        if (!r->mix && r->counts[TASK_RUNNING] + r->counts[TASK_DONE] > 0)
+            snprintf(text, bytes,
+                     "; %s only when that is gone, since chunks are made by %s already",
+                     route_encoder(r, i), route_encoder(r, t->entry));
+        else if (r->longer_ms[i])
+            snprintf(text, bytes, "; %s only when the wait passes %s, now about %s",
+                     route_encoder(r, i), span(SL_MS_TO_NS((int64_t)r->longer_ms[i]), limit),
+                     span(route_wait_ns(s, (enum device_kind)t->kind, &place), now));
+        else
+            snprintf(text, bytes, "; %s only when that is gone from the farm", route_encoder(r, i));
+        return;
+    }
+}
+
+static void explain_device(struct reasons *r, const struct sched *s, const struct task *t)
+{
+    const struct route *route = route_at(s, t->route);
+    const struct class *class = &s->classes[class_of(t->codec, t->ten_bit, t->kind)];
+    const char *name = route_encoder(route, t->entry);
+    char later[128], text[32];
+    later_entry(s, t, later, sizeof later);
+    if (class->nodes == 0 && !class->gone) {
+        int64_t left_ns = class->absent_since_ns + s->config.lease_timeout_ns - s->now_ns;
+        say(r, "no node has %s for now; it is taken for gone %s from now%s", name,
+            span(left_ns, text), later);
+        return;
+    }
+    if (class->nodes == 0 || t->kind == DEVICE_CPU)
+        return;
+    struct use_sum sum = use_sum_of(s, t);
+    const char *article = strchr("aeinou", name[0]) ? "an" : "a";
+    const char *devices = sum.devices == 1 ? "device" : "devices";
+    if (sum.unlimited)
+        say(r, "waits for %s %s session: %" PRId64 " in use on %" PRId64 " %s%s", article, name,
+            sum.sessions, sum.devices, devices, later);
+    else
+        say(r, "waits for %s %s session: %" PRId64 " of %" PRId64 " in use on %" PRId64 " %s%s",
+            article, name, sum.sessions, sum.limit, sum.devices, devices, later);
 }
 
 static void explain_queued(struct reasons *r, const struct sched *s, uint32_t slot, int64_t now_ns)
@@ -149,6 +235,8 @@ static void explain_queued(struct reasons *r, const struct sched *s, uint32_t sl
     uint32_t ahead = queue_ahead(s, slot);
     say(r, "queued %s ago at priority %s; %u %s ahead", text, priority, ahead,
         ahead == 1 ? "task is" : "tasks are");
+    if (t->needs_codec)
+        explain_device(r, s, t);
     explain_nodes(r, s, t);
     say_last_failure(r, s, t);
     if (t->losses)
@@ -169,6 +257,9 @@ static void explain_running(struct reasons *r, const struct sched *s, uint32_t s
             span(now_ns - t->since_ns, text));
     else
         say(r, "running on %s for %s", n->row.name, span(now_ns - t->since_ns, text));
+    if (t->needs_codec && t->kind != DEVICE_CPU)
+        say(r, "encoding by %s with %d %s", route_encoder(route_at(s, t->route), t->entry),
+            t->sessions, t->sessions == 1 ? "session" : "sessions");
     if (n->live)
         say(r, "the node was heard %s ago", span(now_ns - n->last_sync_at_ns, text));
     if (n->row.drain)

@@ -72,6 +72,8 @@ static void route_fill(struct sched *s, struct route *r, const struct sched_rout
         r->conditional = r->conditional || r->longer_ms[i] > 0;
     }
     s->conditional += r->conditional;
+    if (r->conditional && s->sweep_at_ns > s->now_ns + SWEEP_NS)
+        s->sweep_at_ns = s->now_ns + SWEEP_NS;
 }
 
 static uint32_t route_new(struct sched *s, uint32_t video, const struct sched_route *from)
@@ -316,8 +318,10 @@ static void route_rebind(struct sched *s, uint32_t slot, uint8_t entry)
         task_renew(s, t);
     }
     for (uint32_t t = v->first; t != SLOT_NONE; t = task_at(s, t)->video_next)
-        if (task_at(s, t)->route == slot && task_at(s, t)->state == TASK_QUEUED)
+        if (task_at(s, t)->route == slot && task_at(s, t)->state == TASK_QUEUED) {
             memset(task_at(s, t)->avoid, 0, sizeof task_at(s, t)->avoid);
+            task_touch(s, t);
+        }
     video_settle(s, r->video);
 }
 
@@ -335,7 +339,7 @@ static bool known_anywhere(const struct sched *s, const struct route *r)
     return false;
 }
 
-/* The first queued task that has waited so long; its death holds the others back. */
+/* The first task, once all have waited so long; its death holds the others back. */
 static void route_unplaced(struct sched *s, uint32_t slot)
 {
     struct route *r = route_at(s, slot);
@@ -345,21 +349,25 @@ static void route_unplaced(struct sched *s, uint32_t slot)
             since_ns = entry_class(s, r, i)->absent_since_ns;
     if (s->nodes_live == 0 || s->now_ns - since_ns < s->config.unplaced_ns || known_anywhere(s, r))
         return;
+    uint32_t first = SLOT_NONE;
     for (uint32_t t = video_at(s, r->video)->first; t != SLOT_NONE; t = task_at(s, t)->video_next) {
         const struct task *task = task_at(s, t);
-        if (task->route != slot || task->place != PLACE_LANE ||
-            s->now_ns - task->since_ns < s->config.unplaced_ns)
+        if (task->route != slot || task->place != PLACE_LANE)
             continue;
-        struct sl_failure why;
-        char names[128];
-        sl_fail(&why, SL_EUNPLACED,
-                "no node of the farm can encode %s%s by %s; add a device that does, or another "
-                "encoder to the policy's route",
-                codec_word((enum codec)r->codec), r->ten_bit ? " with ten bits" : "",
-                route_names(r, names, sizeof names));
-        task_kill(s, t, &why);
-        return;
+        if (s->now_ns - task->since_ns < s->config.unplaced_ns)
+            return;
+        first = first == SLOT_NONE ? t : first;
     }
+    if (first == SLOT_NONE)
+        return;
+    struct sl_failure why;
+    char names[128];
+    sl_fail(&why, SL_EUNPLACED,
+            "no node of the farm can encode %s%s by %s; add a device that does, or another "
+            "encoder to the policy's route",
+            codec_word((enum codec)r->codec), r->ten_bit ? " with ten bits" : "",
+            route_names(r, names, sizeof names));
+    task_kill(s, first, &why);
 }
 
 static void mix_visit(struct sched *s, uint32_t slot)

@@ -365,7 +365,8 @@ int64_t fix_encodes(struct fix *f, int64_t video, int32_t count, uint32_t wait_m
 {
     struct sched_task_spec spec = {
         .step = STEP_TRANSCODE, .wait_mask = wait_mask, .codec = codec, .needs_codec = true};
-    spec.demand = (struct demand){.cpu_millicores = 1000, .sessions = 1, .memory_bytes = FIX_GB};
+    spec.demand = (struct demand){
+        .cpu_millicores = 1000, .sessions = 1, .memory_bytes = FIX_GB, .work_mpix = 100};
     return tasks_add(f, video, &spec, count);
 }
 

@@ -36,6 +36,8 @@ struct sim {
     int64_t videos[VIDEOS]; /* 0: free */
     uint32_t ready[VIDEOS]; /* steps the daemon has yet to act on */
     int64_t redos;
+    int64_t agains;                   /* chunks made again by another encoder */
+    int64_t kinds[DEVICE_KIND_COUNT]; /* commits */
     bool healed;
 };
 
@@ -67,6 +69,11 @@ static void news_read(struct sim *sim)
 {
     for (size_t i = 0; i < sim->f.actions.count; i++) {
         const struct sched_action *action = &sim->f.actions.items[i];
+        struct sched_task_row row;
+        sim->agains += action->kind == SCHED_TASK_AGAIN;
+        if (action->kind == SCHED_TASK_COMMITTED &&
+            sched_task_find(sim->f.s, action->task, &row) == 0 && row.needs_codec)
+            sim->kinds[row.kind]++;
         int index = action->kind == SCHED_STEP_READY ? video_index(sim, action->video.v) : -1;
         if (index >= 0)
             sim->ready[index] |= STEP_BIT(action->step);
@@ -85,6 +92,32 @@ static int64_t step_total(const struct sched_step_view *step)
            step->cancelled;
 }
 
+/* Routes over devices that come and go; without one, CPUs. */
+static void encodes_add(struct sim *sim, int64_t video)
+{
+    static const enum device_kind kinds[][3] = {
+        {DEVICE_NVENC},
+        {DEVICE_VAAPI, DEVICE_NVENC},
+        {DEVICE_NVENC, DEVICE_CPU},
+        {DEVICE_VAAPI, DEVICE_CPU},
+        {DEVICE_NVENC, DEVICE_VAAPI, DEVICE_CPU},
+    };
+    static const int32_t counts[] = {1, 2, 2, 2, 3};
+    struct fix *f = &sim->f;
+    enum codec codec = chance(sim, 80) ? CODEC_H264 : CODEC_H265;
+    uint32_t which = draw(sim, 9);
+    if (which < 5) {
+        struct sched_route route =
+            fix_route(codec, 1 + (int32_t)draw(sim, 5), counts[which], kinds[which]);
+        route.mix = chance(sim, 30);
+        for (int32_t i = 1; i < route.count; i++)
+            if (chance(sim, 40))
+                route.entries[i].queue_longer_ns = (int64_t)(1 + draw(sim, 30)) * FIX_S;
+        assert_int_equal(fix_route_put(f, video, &route), 0);
+    }
+    fix_encodes(f, video, 1 + (int32_t)draw(sim, 9), STEP_BIT(STEP_PLAN), codec);
+}
+
 /* Plans in several events, any of which may be the last before a crash. */
 static void plan(struct sim *sim, int64_t video)
 {
@@ -101,8 +134,7 @@ static void plan(struct sim *sim, int64_t video)
         return;
     }
     if (step_total(&view.steps[STEP_TRANSCODE]) == 0)
-        fix_encodes(f, video, 1 + (int32_t)draw(sim, 9), STEP_BIT(STEP_PLAN),
-                    chance(sim, 80) ? CODEC_H264 : CODEC_H265);
+        encodes_add(sim, video);
     else if (step_total(&view.steps[STEP_AUDIO]) == 0)
         fix_tasks(f, video, STEP_AUDIO, 1, STEP_BIT(STEP_PLAN));
     else if (step_total(&view.steps[STEP_PACKAGE]) == 0)
@@ -229,9 +261,9 @@ static void operator_act(struct sim *sim)
 
 static int failure_draw(struct sim *sim)
 {
-    static const int codes[] = {SL_EDECODE, SL_ENOSPC,     SL_EHANG,      SL_ECRASH,
-                                SL_EIO,     SL_EUNREACH,   SL_EPREEMPTED, SL_ENOENCODER,
-                                SL_ENOMEM,  SL_ECANCELLED, SL_EVERIFY,    SL_OK};
+    static const int codes[] = {SL_EDECODE,  SL_ENOSPC,     SL_EHANG,      SL_ECRASH, SL_EIO,
+                                SL_EUNREACH, SL_EPREEMPTED, SL_ENOENCODER, SL_ENOMEM, SL_ECANCELLED,
+                                SL_EVERIFY,  SL_ESESSIONS,  SL_OK};
     return codes[draw(sim, sizeof codes / sizeof codes[0])];
 }
 
@@ -310,9 +342,32 @@ static void late_arrives(struct sim *sim)
         sim->late[i] = sim->late[--sim->late_count];
 }
 
+/* Devices fall ill, change their limits, vanish and are listed in another order. */
+static void device_trouble(struct sim *sim, struct fix_agent *a)
+{
+    if (a->device_count < 2)
+        return;
+    struct device_row *row = &a->devices[1 + draw(sim, (uint32_t)a->device_count - 1)];
+    struct device_row last = a->devices[a->device_count - 1];
+    switch (draw(sim, 4)) {
+    case 0:
+        row->session_limit = (int32_t)draw(sim, 5);
+        break;
+    case 1:
+        a->devices[a->device_count - 1] = *row;
+        *row = last;
+        break;
+    default:
+        row->health = (enum device_health)draw(sim, HEALTH_COUNT);
+        break;
+    }
+}
+
 static void agent_trouble(struct sim *sim, struct sim_agent *sa)
 {
     struct fix_agent *a = &sa->agent;
+    if (chance(sim, 40))
+        device_trouble(sim, a);
     switch (draw(sim, 8)) {
     case 0: /* killed; starts again with nothing, or with what its disk says */
         a->session = a->session * 3 + 1 + draw(sim, 1000);
@@ -357,6 +412,13 @@ static void farm_open(struct sim *sim, uint64_t seed)
         a->spot = i % 3 == 2;
         if (i % 2)
             a->devices[0].encodes |= UINT32_C(1) << CODEC_H265;
+        for (int gpus = 0; gpus < i % 3; gpus++) {
+            struct device_row *row =
+                fix_device_add(a, gpus || i > 3 ? DEVICE_VAAPI : DEVICE_NVENC, i % 4);
+            row->mpix_per_s[CODEC_H264] = row->mpix_per_s[CODEC_H265] = 10;
+            if (i == 5)
+                row->session_scope = SCOPE_SYSTEM;
+        }
     }
 }
 
@@ -438,6 +500,8 @@ static void farm_heal(struct sim *sim)
         a->leaving = false;
         a->devices[0].health = HEALTH_HEALTHY;
         a->devices[0].session_limit = 0;
+        for (int32_t d = 1; d < a->device_count; d++)
+            a->devices[d].health = HEALTH_HEALTHY;
         if (a->node)
             fix_node_event(f, SCHED_NODE_UNDRAIN, a->node, 0);
         news_read(sim);
@@ -458,6 +522,8 @@ static void farm_heal(struct sim *sim)
 
 static struct sim farm;
 
+static int64_t again_sum; /* over all seeds */
+
 static void run(uint64_t seed)
 {
     printf("seed %llu: ", (unsigned long long)seed);
@@ -470,10 +536,16 @@ static void run(uint64_t seed)
         dead += farm.f.tokens[t] == FIX_TOKEN_DEAD;
     }
     farm_heal(&farm);
-    printf("while broken %d commits, %d dead tokens, %lld redos; %lld tokens in all\n", committed,
-           dead, (long long)farm.redos, (long long)farm.f.store.counters.next_token - 1);
+    printf("while broken %d commits, %d dead tokens, %lld redos, %lld made again; %lld tokens in "
+           "all; by CPU, NVENC and VA-API %lld, %lld, %lld\n",
+           committed, dead, (long long)farm.redos, (long long)farm.agains,
+           (long long)farm.f.store.counters.next_token - 1, (long long)farm.kinds[DEVICE_CPU],
+           (long long)farm.kinds[DEVICE_NVENC], (long long)farm.kinds[DEVICE_VAAPI]);
     /* A simulation in which nothing happens proves nothing. */
     assert_true(committed > 50 && dead > 50);
+    assert_true(farm.kinds[DEVICE_CPU] > 5 && farm.kinds[DEVICE_NVENC] > 5 &&
+                farm.kinds[DEVICE_VAAPI] > 5);
+    again_sum += farm.agains;
     fix_close(&farm.f);
 }
 
@@ -484,6 +556,8 @@ static void test_a_broken_farm_is_safe_and_a_healed_one_finishes(void **state)
     int seeds = getenv("SLUICE_SEED") ? 1 : SEEDS;
     for (int i = 0; i < seeds; i++)
         run(seed + (uint64_t)i);
+    if (seeds > 1)
+        assert_true(again_sum > 0);
 }
 
 static void test_same_seed_and_events_give_the_same_bytes(void **state)
