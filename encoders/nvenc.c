@@ -141,7 +141,7 @@ static int nvenc_probe(struct hal_device *device)
         sl_log(code == SL_ENOENCODER ? SL_LOG_INFO : SL_LOG_WARN, NULL,
                "device %s (%s) has no NVENC: %s", device->device_id, device->name, why.message);
         note(device, why.message, strcspn(why.message, "(;"));
-        return SL_OK;
+        return sl_error_class(code) == SL_CLASS_CAPACITY ? code : SL_OK;
     }
     char version[32];
     note(device, version,

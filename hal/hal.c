@@ -15,6 +15,8 @@ static int encoders_probe(const struct hal_backends *backends, struct hal_device
         if (rc < 0) {
             /* One broken driver leaves the others their rows. */
             device->row_count = before;
+            if (sl_error_class(rc) == SL_CLASS_CAPACITY)
+                device->rows_code = rc;
             sl_fail(why, rc, "probing %s on %s failed: %s", ops->name, device->device_id,
                     sl_error_text(rc));
         }
@@ -145,6 +147,9 @@ const struct hal_row *hal_device_row(const struct hal_device *device, enum codec
         sl_fail(why, SL_EINVAL, "%s on %s encodes %dx%d to %dx%d, not %dx%d", nearest->encoder,
                 device->device_id, nearest->width_min, nearest->height_min, nearest->width_max,
                 nearest->height_max, width, height);
+    else if (device->rows_code < 0)
+        sl_fail(why, device->rows_code, "device %s could not be asked what it encodes: %s",
+                device->device_id, sl_error_text(device->rows_code));
     else
         sl_fail(why, SL_ENOENCODER, "device %s has no encoder %s for %s", device->device_id,
                 encoder && encoder[0] ? encoder : "at all", codec_word(codec));

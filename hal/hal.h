@@ -62,6 +62,7 @@ struct hal_device {
     char driver[DEVICE_NAME_BYTES]; /* driver and API version, or library version */
     struct hal_row rows[HAL_ROWS_MAX];
     int32_t row_count;
+    int rows_code; /* not 0: an encoder could not be asked for its rows, for lack of capacity */
     struct hal_sessions sessions;
     enum device_health health;
     char health_reason[DEVICE_REASON_BYTES];
@@ -183,7 +184,8 @@ int hal_probe_one(const struct hal_backends *backends, enum device_kind kind, co
 /* A device as the scheduler sees it. */
 void hal_device_report(const struct hal_device *device, struct device_row *out);
 
-/* The row that can encode this, or NULL with the reason in why. width 0: of any size. */
+/* The row that can encode this, or NULL with the reason in why (rows_code where rows are missing). width 0: of any
+ * size. */
 const struct hal_row *hal_device_row(const struct hal_device *device, enum codec codec,
                                      const char *encoder, int32_t width, int32_t height,
                                      struct sl_failure *why);

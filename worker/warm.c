@@ -81,6 +81,10 @@ void worker_warm(const struct hal_backends *backends, struct hal_device *devices
 int worker_warm_device(const struct hal_backends *backends, struct hal_device *device,
                        struct sl_failure *why)
 {
+    if (device->rows_code < 0)
+        return sl_fail(why, device->rows_code,
+                       "device %s cannot be warmed up: it could not be asked what it encodes: %s",
+                       device->device_id, sl_error_text(device->rows_code));
     for (int32_t r = 0; r < device->row_count; r++) {
         struct sl_failure failure = {0};
         if (device->rows[r].direction != HAL_ENCODE)

@@ -280,6 +280,23 @@ static void test_a_gpu_without_engine_stays_a_device(void **state)
     assert_int_equal(hal_choose(devices, count, CODEC_H264, "nvenc", &why), SL_ENOENCODER);
 }
 
+/* A full GPU cannot be asked; that is no lack of encoders. */
+static void test_a_full_gpu_is_no_gpu_without_encoders(void **state)
+{
+    (void)state;
+    struct hal_device devices[NODE_DEVICES_MAX];
+    struct sl_failure why = {0};
+    int32_t count = 0;
+    assert_int_equal(hal_probe(&backends, devices, NODE_DEVICES_MAX, &count, &why), SL_OK);
+    assert_int_equal(count, 1);
+    assert_int_equal(devices[0].row_count, 0);
+    assert_int_equal(devices[0].rows_code, SL_ESESSIONS);
+    why = (struct sl_failure){0};
+    assert_null(hal_device_row(&devices[0], CODEC_H264, "nvenc", 0, 0, &why));
+    print_message("%s\n", why.message);
+    assert_int_equal(why.code, SL_ESESSIONS);
+}
+
 static void test_rows_say_what_the_gpu_lacks(void **state)
 {
     struct conformance *c = *state;
@@ -303,6 +320,8 @@ static const struct CMUnitTest limit[] = {cmocka_unit_test(test_a_session_limit_
 static const struct CMUnitTest lost[] = {cmocka_unit_test(test_a_lost_device_is_told_as_lost)};
 static const struct CMUnitTest engine[] = {
     cmocka_unit_test(test_a_gpu_without_engine_stays_a_device)};
+static const struct CMUnitTest full[] = {
+    cmocka_unit_test(test_a_full_gpu_is_no_gpu_without_encoders)};
 static const struct CMUnitTest lacks[] = {cmocka_unit_test(test_rows_say_what_the_gpu_lacks)};
 
 static int suite_run(const char *name, enum codec codec)
@@ -327,6 +346,7 @@ int main(int argc, char **argv)
         {.name = "lost", .faults = "lost:10"},
         {.name = "lost", .faults = "lost:10:30s"},
         {.name = "engine", .faults = "no_engine"},
+        {.name = "full", .faults = "limit=0"},
         {.name = "lacks", .faults = "no_b,no_h265"},
     };
     if (argc < 2)
@@ -340,6 +360,8 @@ int main(int argc, char **argv)
         return cmocka_run_group_tests_name("nvenc lost", lost, setup, NULL);
     if (strcmp(argv[1], "engine") == 0)
         return cmocka_run_group_tests_name("nvenc no engine", engine, NULL, NULL);
+    if (strcmp(argv[1], "full") == 0)
+        return cmocka_run_group_tests_name("nvenc full", full, NULL, NULL);
     if (strcmp(argv[1], "lacks") == 0)
         return cmocka_run_group_tests_name("nvenc lacks", lacks, setup, NULL);
     int failed = suite_run("nvenc h264", CODEC_H264) + suite_run("nvenc h265", CODEC_H265);
