@@ -46,6 +46,13 @@ struct check {
     int64_t decoded;
 };
 
+/* BT.601 has two numbers, for its countries of 625 and 525 lines, and VP9 one code for both. */
+static bool same_matrix(int a, int b)
+{
+    const int pal = 5, ntsc = 6;
+    return (a == pal ? ntsc : a) == (b == pal ? ntsc : b);
+}
+
 static int judge_colours(const struct media_check_want *want, const AVFrame *frame,
                          struct sl_failure *why)
 {
@@ -58,7 +65,7 @@ static int judge_colours(const struct media_check_want *want, const AVFrame *fra
     int primaries = (int)frame->color_primaries, transfer = (int)frame->color_trc,
         matrix = (int)frame->colorspace;
     if (primaries != want->color_primaries || transfer != want->color_transfer ||
-        matrix != want->color_matrix || frame->color_range == AVCOL_RANGE_JPEG)
+        !same_matrix(matrix, want->color_matrix) || frame->color_range == AVCOL_RANGE_JPEG)
         return sl_fail(why, SL_EMISMATCH,
                        "a decoded picture has primaries %d, transfer %d, matrix %d%s, not %d, %d, "
                        "%d (H.273)",

@@ -179,14 +179,14 @@ static const char *codecs_of(const struct policy *policy, const struct media_vid
 {
     int32_t count = 0;
     out[0] = '\0';
-    for (int32_t i = 0; i < policy->codec_count; i++) {
+    for (enum codec codec = 0; codec < CODEC_COUNT; codec++) {
         struct plan_picture picture;
-        plan_picture_choose(video, &policy->codecs[i], &picture);
-        if (!is(&picture))
+        const struct policy_codec *said = policy_codec_find(policy, codec);
+        plan_picture_choose(video, said, &picture);
+        if (!said || !is(&picture))
             continue;
         size_t used = strlen(out);
-        snprintf(out + used, 64 - used, "%s%s", count ? ", " : " for ",
-                 codec_word(policy->codecs[i].codec));
+        snprintf(out + used, 64 - used, "%s%s", count ? ", " : " for ", codec_word(codec));
         count++;
     }
     if (count == policy->codec_count)
