@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <openssl/evp.h>
@@ -274,6 +275,80 @@ static void perform(const char *scenario, const struct control_job *job)
     report_send();
 }
 
+/* ---- a worker of a GPU ---- */
+
+static void failed_send(int code, const char *sentence)
+{
+    struct sl_failure failure = {.code = code};
+    snprintf(failure.message, sizeof failure.message, "%s", sentence);
+    control_failed_send(CONTROL_FD, &failure);
+    _exit(1);
+}
+
+/* The scenario stands in the first rung's preset. The report tells who did it: its frames are the process's number. */
+static void device_perform(const struct job *job)
+{
+    const char *scenario = job->transcode.rungs[0].preset;
+    int32_t sessions = job->sessions;
+    struct rlimit cpu;
+    if (strcmp(scenario, "hang") == 0)
+        for (;;)
+            steps(1000000, 0);
+    if (strcmp(scenario, "lost") == 0)
+        failed_send(SL_EDEVICELOST, "the encoder's device does not exist");
+    if (strcmp(scenario, "none") == 0)
+        failed_send(SL_ESESSIONS, "no session is free");
+    if (strcmp(scenario, "slow") == 0)
+        steps(25, 1);
+    if (strcmp(scenario, "few") == 0)
+        sessions--;
+    if (strcmp(scenario, "burn") == 0)
+        for (int64_t tenths = 0; tenths < 12;)
+            if (clock() > tenths * CLOCKS_PER_SEC / 10)
+                control_progress_send(CONTROL_FD, ++tenths, 12);
+    getrlimit(RLIMIT_CPU, &cpu);
+    struct report report = {.step = STEP_TRANSCODE};
+    snprintf(report.device_id, sizeof report.device_id, "%s", job->device_id);
+    report.transcode.sessions = sessions;
+    report.transcode.frame_count = getpid();
+    report.transcode.seam_first = cpu.rlim_cur;
+    struct sl_buf bytes = {0};
+    if (wire_report_encode(&report, &bytes))
+        die("no report");
+    control_send(CONTROL_FD, CONTROL_REPORT, bytes.data, bytes.length, NULL, 0);
+    sl_buf_fini(&bytes);
+}
+
+/* Devices with these names do not even start. */
+static int device_serve(const char *device)
+{
+    if (strcmp(device, "nvenc:crash") == 0) {
+        signal(SIGSEGV, SIG_DFL);
+        raise(SIGSEGV);
+    }
+    if (strcmp(device, "nvenc:gone") == 0)
+        failed_send(SL_EDEVICELOST, "device gone: no context");
+    control_send(CONTROL_FD, CONTROL_READY, NULL, 0, NULL, 0);
+    for (;;) {
+        static struct control_job control;
+        struct control_frame frame = {0};
+        struct sl_arena arena = {0};
+        struct job job;
+        if (control_receive(CONTROL_FD, &frame, -1) || frame.kind != CONTROL_JOB)
+            return 0; /* the agent has gone, or wants this worker no more */
+        if (control_job_parse(&frame, &control) ||
+            wire_job_decode(control.job, control.job_bytes, &arena, &job, NULL))
+            die("no job");
+        if (strcmp(job.device_id, strchr(device, ':') + 1) != 0)
+            die("a job for another device");
+        for (int32_t i = 0; i < control.input_count; i++)
+            close(control.inputs[i].fd);
+        device_perform(&job);
+        sl_arena_fini(&arena);
+        control_frame_fini(&frame);
+    }
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "--probe-devices") == 0) {
@@ -286,6 +361,8 @@ int main(int argc, char **argv)
         return control_devices_send(CONTROL_FD, &row, 1) ? 1 : 0;
     }
     descriptors_check();
+    if (argc > 1 && strncmp(argv[1], "--device=", 9) == 0)
+        return device_serve(argv[1] + 9);
     control_send(CONTROL_FD, CONTROL_READY, NULL, 0, NULL, 0);
     struct control_frame frame = {0};
     if (control_receive(CONTROL_FD, &frame, -1) || frame.kind != CONTROL_JOB)
