@@ -395,11 +395,99 @@ static long a_local_time(void)
     return localtime_r(&now, &tm) ? 0 : -1;
 }
 
-static const struct attempt {
+/* ---- beside, with a driver: its device file is DRIVER_FILE ---- */
+
+#define DRIVER_FILE "/dev/zero"
+
+/* The call passed: what the file itself says to it is another matter. */
+static long passed(long got)
+{
+    return got == -1 && errno != EACCES && errno != EPERM && errno != ENOSYS ? 0 : got;
+}
+static long open_its_device(void)
+{
+    return open(DRIVER_FILE, O_RDWR | O_CLOEXEC);
+}
+static long map_its_device(void)
+{
+    int fd = open(DRIVER_FILE, O_RDWR | O_CLOEXEC);
+    return fd < 0                                                                    ? -1
+           : (long)mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) == -1 ? -1
+                                                                                     : 0;
+}
+static long map_its_device_to_run(void)
+{
+    int fd = open(DRIVER_FILE, O_RDWR | O_CLOEXEC);
+    return (long)mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+}
+static long an_ioctl_of_nvidia(void)
+{
+    return passed(syscall(SYS_ioctl, 0, 0xc020462a, buffer));
+}
+static long an_ioctl_of_unified_memory(void)
+{
+    return passed(syscall(SYS_ioctl, 0, 37, buffer));
+}
+static long an_ioctl_of_drm(void)
+{
+    return passed(syscall(SYS_ioctl, 0, 0xc0406400, buffer));
+}
+static long an_ioctl_of_files(void)
+{
+    return syscall(SYS_ioctl, 0, 0x40086602 /* FS_IOC_SETFLAGS */, buffer);
+}
+
+/* A thread that was there before the sandbox, as drivers have them, and opens what it is told to. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    const char *path;
+    int flags;
+    int error; /* 0: not yet; -1: it is open */
+} old = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+static void *old_thread(void *arg)
+{
+    pthread_mutex_lock(&old.lock);
+    while (!old.path)
+        pthread_cond_wait(&old.changed, &old.lock);
+    old.error = open(old.path, old.flags) < 0 ? errno : -1;
+    pthread_cond_broadcast(&old.changed);
+    pthread_mutex_unlock(&old.lock);
+    return arg;
+}
+static long old_thread_opens(const char *path, int flags)
+{
+    pthread_mutex_lock(&old.lock);
+    old.path = path;
+    old.flags = flags;
+    pthread_cond_broadcast(&old.changed);
+    while (!old.error)
+        pthread_cond_wait(&old.changed, &old.lock);
+    errno = old.error;
+    pthread_mutex_unlock(&old.lock);
+    return old.error == -1 ? 0 : -1;
+}
+static long an_old_thread_reads_a_file(void)
+{
+    return old_thread_opens("/etc/passwd", O_RDONLY);
+}
+static long an_old_thread_writes_a_file(void)
+{
+    return old_thread_opens(canary, O_RDWR);
+}
+static long an_old_thread_opens_the_device(void)
+{
+    return old_thread_opens(DRIVER_FILE, O_RDWR);
+}
+
+struct attempt {
     const char *what;
     enum end end;
     long (*fn)(void);
-} attempts[] = {
+};
+
+static const struct attempt attempts[] = {
     {"open a file to read", REFUSED, read_a_file},
     {"open a file to write", KILLED, write_a_file},
     {"openat a file read-write", KILLED, open_by_another_way},
@@ -480,6 +568,38 @@ static const struct attempt {
 };
 #define ATTEMPT_COUNT (sizeof attempts / sizeof attempts[0])
 
+/* What a driver makes of some of them. */
+static const struct {
+    const char *what;
+    enum end nvenc, vaapi;
+} differing[] = {
+    {"open a file to write", REFUSED, REFUSED},
+    {"openat a file read-write", REFUSED, REFUSED},
+    {"open /proc/self/mem", REFUSED, REFUSED},
+    {"stat a file", WORKS, WORKS},
+    {"mmap shared", WORKS, KILLED},
+};
+
+/* And what it has beside; landlock: where the kernel offers none, it opens nothing. */
+static const struct driver_attempt {
+    const char *what;
+    enum end nvenc, vaapi;
+    bool landlock;
+    long (*fn)(void);
+} driver_attempts[] = {
+    {"open its device again", WORKS, WORKS, true, open_its_device},
+    {"share memory with its device", WORKS, WORKS, true, map_its_device},
+    {"run memory of its device", KILLED, KILLED, false, map_its_device_to_run},
+    {"an ioctl of NVIDIA's", WORKS, KILLED, false, an_ioctl_of_nvidia},
+    {"an ioctl of unified memory", WORKS, KILLED, false, an_ioctl_of_unified_memory},
+    {"an ioctl of DRM", KILLED, WORKS, false, an_ioctl_of_drm},
+    {"an ioctl of file systems", KILLED, KILLED, false, an_ioctl_of_files},
+    {"an older thread opens the device", WORKS, WORKS, true, an_old_thread_opens_the_device},
+    {"an older thread reads a file", REFUSED, REFUSED, false, an_old_thread_reads_a_file},
+    {"an older thread writes a file", REFUSED, REFUSED, false, an_old_thread_writes_a_file},
+};
+#define DRIVER_ATTEMPT_COUNT (sizeof driver_attempts / sizeof driver_attempts[0])
+
 /* ---- surroundings ---- */
 
 /* As the default profile of common container engines: no new namespaces, no Landlock. */
@@ -509,6 +629,7 @@ static void as_an_ordinary_user(void)
 struct surroundings {
     const char *name;
     bool ordinary, container;
+    enum device_kind driver; /* DEVICE_CPU: none */
 };
 
 /* What the child tells of itself before it tries. */
@@ -535,10 +656,18 @@ static _Noreturn void child(const struct surroundings *s, long (*fn)(void), int 
         as_an_ordinary_user();
     if (s->container)
         as_in_a_container();
-    sandbox_isolate(&told.sandbox);
+    struct sandbox_driver driver = {.kind = s->driver, .count = 1, .paths = {DRIVER_FILE}};
+    bool has_driver = s->driver != DEVICE_CPU;
+    pthread_t thread;
+    if (has_driver)
+        sandbox_isolate_driver(&told.sandbox);
+    else
+        sandbox_isolate(&told.sandbox);
+    if (has_driver && pthread_create(&thread, NULL, old_thread, NULL) != 0)
+        _exit(103);
     tzset(); /* as a worker's first log line does */
     sandbox_on_violation(violated, &told);
-    if (sandbox_enter(&told.sandbox, NULL, &why) != SL_OK) {
+    if (sandbox_enter(&told.sandbox, has_driver ? &driver : NULL, &why) != SL_OK) {
         fprintf(stderr, "%s\n", why.message);
         _exit(102);
     }
@@ -569,6 +698,33 @@ static int attempt_run(const struct surroundings *s, long (*fn)(void), struct wo
     return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+static enum end end_expected(const struct surroundings *s, const struct attempt *a)
+{
+    for (size_t i = 0; i < sizeof differing / sizeof differing[0]; i++)
+        if (s->driver != DEVICE_CPU && strcmp(differing[i].what, a->what) == 0)
+            return s->driver == DEVICE_NVENC ? differing[i].nvenc : differing[i].vaapi;
+    return a->end;
+}
+
+static bool attempt_ends(const struct surroundings *s, const char *what, long (*fn)(void),
+                         enum end expected)
+{
+    struct word told;
+    int ended = attempt_run(s, fn, &told);
+    enum end end = ended == -SIGSYS ? KILLED : ended == 0 ? WORKS : REFUSED;
+    bool well =
+        end == expected && (end != REFUSED || ended == EACCES || ended == EPERM || ended == ENOSYS);
+    char how[64];
+    if (ended == -SIGSYS && told.number > 0)
+        snprintf(how, sizeof how, "killed, system call %d", told.number);
+    else if (ended < 0)
+        snprintf(how, sizeof how, "killed, %s", strsignal(-ended));
+    else
+        snprintf(how, sizeof how, "%s", ended ? strerror(ended) : "works");
+    print_message("  %-32s %s%s\n", what, how, well ? "" : "   <-- WRONG");
+    return well;
+}
+
 static void table(const struct surroundings *s)
 {
     struct word told;
@@ -581,21 +737,14 @@ static void table(const struct surroundings *s)
     print_message("%s: %s\n", s->name, described);
     if (s->container)
         assert_false(sandbox_is_whole(&told.sandbox));
-    for (size_t i = 0; i < ATTEMPT_COUNT; i++) {
-        const struct attempt *a = &attempts[i];
-        ended = attempt_run(s, a->fn, &told);
-        enum end end = ended == -SIGSYS ? KILLED : ended == 0 ? WORKS : REFUSED;
-        bool well = end == a->end &&
-                    (end != REFUSED || ended == EACCES || ended == EPERM || ended == ENOSYS);
-        char how[64];
-        if (ended == -SIGSYS && told.number > 0)
-            snprintf(how, sizeof how, "killed, system call %d", told.number);
-        else if (ended < 0)
-            snprintf(how, sizeof how, "killed, %s", strsignal(-ended));
-        else
-            snprintf(how, sizeof how, "%s", ended ? strerror(ended) : "works");
-        print_message("  %-32s %s%s\n", a->what, how, well ? "" : "   <-- WRONG");
-        wrong += !well;
+    for (size_t i = 0; i < ATTEMPT_COUNT; i++)
+        wrong += !attempt_ends(s, attempts[i].what, attempts[i].fn, end_expected(s, &attempts[i]));
+    for (size_t i = 0; i < DRIVER_ATTEMPT_COUNT && s->driver != DEVICE_CPU; i++) {
+        const struct driver_attempt *a = &driver_attempts[i];
+        enum end end = s->driver == DEVICE_NVENC ? a->nvenc : a->vaapi;
+        if (a->landlock && s->container)
+            end = REFUSED;
+        wrong += !attempt_ends(s, a->what, a->fn, end);
     }
     struct stat st;
     assert_int_equal(stat(canary, &st), 0);
@@ -657,13 +806,28 @@ static void test_what_is_forbidden_is_stopped_without_namespaces_and_landlock(vo
                                      .container = true});
 }
 
+static void test_a_driver_gets_its_device_files_and_nothing_more(void **state)
+{
+    (void)state;
+    sandbox_or_skip();
+    canary_make();
+    table(&(struct surroundings){.name = "with NVIDIA's driver", .driver = DEVICE_NVENC});
+    table(&(struct surroundings){.name = "with a VA driver", .driver = DEVICE_VAAPI});
+    table(&(struct surroundings){.name = "with NVIDIA's driver, without namespaces and Landlock",
+                                 .container = true,
+                                 .driver = DEVICE_NVENC});
+    if (geteuid() == 0)
+        table(&(struct surroundings){
+            .name = "with a VA driver, as nobody", .ordinary = true, .driver = DEVICE_VAAPI});
+}
+
 int main(void)
 {
-
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_forbidden_is_stopped_for_this_user),
         cmocka_unit_test(test_what_is_forbidden_is_stopped_for_an_ordinary_user),
         cmocka_unit_test(test_what_is_forbidden_is_stopped_without_namespaces_and_landlock),
+        cmocka_unit_test(test_a_driver_gets_its_device_files_and_nothing_more),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     unlink(canary);
