@@ -3,7 +3,7 @@
 // or a picture at the wrong time shows as a number that is not time × rate.
 import { FARM, api, check, equal, main, packaged, pageOf, ready, skip, statusOf, submit, test, until } from "./kit.mjs";
 
-const { clip: CLIP, policy: POLICY, slow: SLOW, fps: FPS, frames: FRAMES, gop: GOP } = JSON.parse(process.env.SLUICE_CLIP);
+const { clip: CLIP, policy: POLICY, slow: SLOW, fps: FPS, frames: FRAMES, gop: GOP, codecs: CODECS } = JSON.parse(process.env.SLUICE_CLIP);
 const HTML = `<!doctype html><title>test</title><video id="v" muted playsinline width="640" height="360"></video><canvas id="c" width="128" height="72"></canvas>`;
 
 // ---- in the page ----
@@ -37,14 +37,18 @@ function inPage() {
   });
   window.wait = wait;
   const makers = {
-    hls(address) {
+    // codec: the letters that its name begins with, where only one is to be played.
+    hls(address, codec) {
       const hls = new Hls({ enableWorker: false, maxBufferLength: 4, maxMaxBufferLength: 4, startLevel: 0, startPosition: 0 });
+      if (codec) hls.on(Hls.Events.MANIFEST_PARSED, () => { hls.loadLevel = hls.levels.findIndex((level) => level.videoCodec.startsWith(codec)); });
       hls.on(Hls.Events.ERROR, (_, data) => { if (data.fatal) window.errors.push(data.details); });
       hls.loadSource(address);
       hls.attachMedia(video);
       return {
         started: () => wait(() => hls.levels.length > 0 && video.readyState >= 2, "hls.js has a picture"),
         heights: () => hls.levels.map((level) => level.height),
+        codecs: () => hls.levels.map((level) => level.videoCodec),
+        codec: () => hls.levels[hls.currentLevel]?.videoCodec,
         choose: (height) => { hls.loadLevel = hls.levels.findIndex((level) => level.height === height); },
         audios: () => hls.audioTracks.map((track) => track.lang),
         audio: (language) => { hls.audioTrack = hls.audioTracks.findIndex((track) => track.lang === language); },
@@ -52,16 +56,19 @@ function inPage() {
         text: (language) => { hls.subtitleDisplay = true; hls.subtitleTrack = hls.subtitleTracks.findIndex((track) => track.lang === language); },
       };
     },
-    shaka(address) {
+    shaka(address, codec) {
       shaka.polyfill.installAll();
       const player = new shaka.Player();
       player.addEventListener("error", (event) => window.errors.push("shaka " + event.detail.code + " " + JSON.stringify(event.detail.data)));
       player.configure({ abr: { enabled: false }, streaming: { bufferingGoal: 4, rebufferingGoal: 0.5, bufferBehind: 60 } });
+      if (codec) player.configure({ preferredVideoCodecs: [codec], preferredVideo: [{ codec }] });
       const loaded = player.attach(video).then(() => player.load(address)).catch((error) => { window.errors.push("shaka " + error.code + " " + JSON.stringify(error.data)); throw error; });
       const tracks = () => player.getVariantTracks(), now = () => tracks().find((track) => track.active) || {};
       return {
         started: () => loaded.then(() => wait(() => video.readyState >= 2, "shaka has a picture")),
         heights: () => [...new Set(tracks().map((track) => track.height))],
+        codecs: () => [...new Set(tracks().map((track) => track.videoCodec))],
+        codec: () => now().videoCodec,
         choose: (height) => player.selectVariantTrack(tracks().find((track) => track.height === height && track.language === now().language), false),
         audios: () => [...new Set(tracks().map((track) => track.language))],
         audio: (language) => player.selectVariantTrack(tracks().find((track) => track.height === now().height && track.language === language), true),
@@ -87,8 +94,8 @@ function inPage() {
       };
     },
   };
-  window.start = async (kind, address) => {
-    window.player = makers[kind](address);
+  window.start = async (kind, address, codec) => {
+    window.player = makers[kind](address, codec);
     await window.player.started();
   };
   // Pauses on a frame and says which one is shown.
@@ -123,13 +130,13 @@ function inPage() {
 
 const LIBRARIES = { hls: "hls.js/dist/hls.min.js", shaka: "shaka-player/dist/shaka-player.compiled.js", dash: "dashjs/dist/modern/umd/dash.all.min.js" };
 
-async function player(browser, kind, address) {
+async function player(browser, kind, address, codec) {
   const page = await pageOf(browser);
   await page.route("**/__test/", (route) => route.fulfill({ contentType: "text/html", body: HTML }));
   await page.goto(FARM + "/__test/");
   await page.addScriptTag({ content: packaged(LIBRARIES[kind]) });
   await page.evaluate(inPage);
-  await page.evaluate(([one, at]) => window.start(one, at), [kind, address]);
+  await page.evaluate(([one, at, of]) => window.start(one, at, of), [kind, address, codec]);
   return page;
 }
 
@@ -249,6 +256,33 @@ for (const [name, kind] of [["hls.js", "hls"], ["shaka-player", "shaka"]])
     equal(await page.evaluate(() => window.errors), [], "errors of the player");
     await page.done();
     await api("DELETE", `/api/v1/videos/${video}`);
+  });
+
+// ---- codecs ----
+
+for (const [codec, entry, kind, format] of [["VP9", "vp09", "hls", "hls"], ["AV1", "av01", "shaka", "dash"], ["H.265", "hvc1", "shaka", "hls"]])
+  test(`${codec} plays by ${kind === "hls" ? "hls.js" : "shaka-player"} and ${format.toUpperCase()}, each frame at its time`, async (browser) => {
+    state.codecs ??= await submit(CODECS.clip, CODECS.policy);
+    const status = await ready(state.codecs);
+    const rendition = status.renditions.find((one) => entry.startsWith({ vp9: "vp09", av1: "av01", h265: "hvc1" }[one.codec] || "?"));
+    check(rendition, `there is a rendition of ${codec}`);
+    const blank = await pageOf(browser);
+    const name = { vp09: "vp09.00.21.08", av01: "av01.0.04M.08", hvc1: "hvc1.1.6.L63.90" }[entry];
+    const knows = await blank.evaluate((one) => MediaSource.isTypeSupported(`video/mp4; codecs="${one}"`), name);
+    await blank.done();
+    if (!knows) skip(`this browser has no decoder of ${codec} (${name}); Chromium has none of H.265 in software`);
+    const page = await player(browser, kind, status.manifests[format], entry);
+    await page.evaluate(() => { const v = document.getElementById("v"); v.playbackRate = 1.5; return v.play(); });
+    await page.waitForFunction(() => document.getElementById("v").ended, null, { timeout: 60000, polling: 100 });
+    const played = await page.evaluate(() => window.player.codec());
+    check(played.startsWith(entry), `what was played is ${played}`);
+    const seen = await page.evaluate(() => window.seen);
+    check(seen.length > CODECS.frames / 4, `${seen.length} of ${CODECS.frames} pictures were shown`);
+    judge(seen, codec);
+    for (const number of [0, GOP - 1, GOP, CODECS.frames - 1])
+      equal(await page.evaluate(([n, fps]) => window.step(n, fps), [number, FPS]), number, `${codec}: the picture shown when paused on frame ${number}`);
+    equal(await page.evaluate(() => window.errors), [], "errors of the player");
+    await page.done();
   });
 
 await main();

@@ -32,9 +32,26 @@ audio:
 SLOW_POLICY = POLICY.replace("name: browser", "name: slow").replace("preset: ultrafast", "preset: slower").replace("crf: 26", "crf: 18")
 
 
-def numbered():
+# Every codec at one size: what is asked is whether a browser decodes it, and each frame at its time.
+CODECS_POLICY = """name: codecs
+gop: 2s
+segment: 2s
+chunk: 2s
+codecs:
+"""
+for _codec, _encoder in (("h264", "x264"), ("h265", "x265"), ("av1", "svtav1"), ("vp9", "vpx")):
+    CODECS_POLICY += """  - codec: %s
+    route: [%s]
+    preset: ultrafast
+    rungs: [{name: 360p, height: 360, crf: 28, maxrate: 1200k}]
+""" % (_codec, _encoder)
+CODECS_POLICY += "audio: []\n"
+CODECS_SECONDS = 4
+
+
+def numbered(seconds=SECONDS):
     """A clip whose frames carry their number: white, black, 12 bits, parity, white, 40 pixels each. A tone per language."""
-    path = os.path.join(TMP, "numbered-%d.mp4" % SECONDS)
+    path = os.path.join(TMP, "numbered-%d.mp4" % seconds)
     if os.path.isfile(path):
         return path
     os.makedirs(TMP, exist_ok=True)
@@ -47,9 +64,9 @@ def numbered():
     lines = path + ".srt"
     with open(lines, "w") as file:
         file.write("1\n00:00:01,000 --> 00:00:03,000\nthe first line\n\n2\n00:00:05,000 --> 00:00:08,500\nthe second line\n")
-    tone = "sine=frequency=%d:sample_rate=48000:duration=" + str(SECONDS)
+    tone = "sine=frequency=%d:sample_rate=48000:duration=" + str(seconds)
     part = path + ".%d.part.mp4" % os.getpid()
-    media.ffmpeg("-f", "lavfi", "-i", "testsrc2=size=640x360:rate=%d:duration=%d" % (FPS, SECONDS), "-f", "lavfi", "-i", tone % 440,
+    media.ffmpeg("-f", "lavfi", "-i", "testsrc2=size=640x360:rate=%d:duration=%d" % (FPS, seconds), "-f", "lavfi", "-i", tone % 440,
                  "-f", "lavfi", "-i", tone % 880, "-i", lines, "-map", "0:v", "-map", "1:a", "-map", "2:a", "-map", "3:s",
                  "-vf", ",".join(filters), "-c:v", "libx264", "-preset", "veryfast", "-crf", "16", "-g", str(GOP), "-pix_fmt", "yuv420p",
                  "-c:a", "aac", "-b:a", "96k", "-ac", "2", "-c:s", "mov_text", "-metadata:s:a:0", "language=eng", "-metadata:s:a:1",
@@ -67,12 +84,15 @@ class Browser(unittest.TestCase):
         cls.addClassCleanup(cls.farm.stop)
         cls.farm.policy("browser", POLICY)
         cls.farm.policy("slow", SLOW_POLICY)
+        cls.farm.policy("codecs", CODECS_POLICY)
         cls.farm.start_up()
 
     def node(self, file, seconds):
         env = dict(os.environ, SLUICE_FARM=self.farm.http, SLUICE_NPM=os.path.join(BUILD, "npm-browser"),
                    SLUICE_CLIP=json.dumps({"clip": numbered(), "policy": "browser", "slow": "slow", "fps": FPS,
-                                           "frames": FPS * SECONDS, "gop": GOP}))
+                                           "frames": FPS * SECONDS, "gop": GOP,
+                                           "codecs": {"clip": numbered(CODECS_SECONDS), "policy": "codecs",
+                                                      "frames": FPS * CODECS_SECONDS}}))
         done = subprocess.run(["node", os.path.join(ROOT, "tests", "browser", file)], env=env, timeout=seconds, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True, errors="replace")
         print(done.stdout)
