@@ -75,13 +75,14 @@ static const char *const allowed[] = {
 
 /* Answered with EACCES: looking around, which libraries do and go on without. */
 static const char *const refused[] = {
-    "newfstatat", "fstatat64",     "stat",          "lstat",    "statx",
-    "access",     "faccessat",     "faccessat2",    "readlink", "readlinkat",
-    "getcwd",     "get_mempolicy", "set_mempolicy", "mbind",    "sched_setaffinity"};
+    "newfstatat", "fstatat64",         "stat",        "lstat",      "statx",  "access",
+    "faccessat",  "faccessat2",        "readlink",    "readlinkat", "getcwd", "set_mempolicy",
+    "mbind",      "sched_setaffinity", "getpriority", "setpriority"};
 
-/* Answered with ENOSYS, so that the C library takes the older call, whose arguments the filter can see. */
-static const char *const unknown[] = {"clone3", "openat2", "futex_waitv", "mseal",
-                                      "map_shadow_stack"};
+/* Answered with ENOSYS, so that the C library takes the older call, whose arguments the filter can see, and libnuma, on
+ * which x265 builds, takes this for a machine without nodes of memory. */
+static const char *const unknown[] = {"clone3", "openat2",          "futex_waitv",
+                                      "mseal",  "map_shadow_stack", "get_mempolicy"};
 
 /* What pthread_create asks of clone, and nothing more. */
 #define THREAD_FLAGS                                                                               \

@@ -74,7 +74,8 @@ void worker_warm(const struct hal_backends *backends, struct hal_device *devices
 {
     for (int32_t i = 0; i < count; i++)
         for (int32_t r = 0; r < devices[i].row_count; r++)
-            if (devices[i].kind == DEVICE_CPU && devices[i].rows[r].direction == HAL_ENCODE)
+            if (devices[i].kind == DEVICE_CPU && devices[i].rows[r].direction == HAL_ENCODE &&
+                devices[i].rows[r].codec == CODEC_H264)
                 encode_a_little(backends, &devices[i], &devices[i].rows[r], NULL);
 }
 

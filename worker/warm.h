@@ -8,6 +8,8 @@
 
 #include "hal/hal.h"
 
+/* H.264 alone of the CPU's encoders: most leases of a farm are of it, and 6 ms here save 5 in each. All four would cost
+ * every worker 90 ms and 32 MB, to save a lease of AV1 20 ms of minutes, and others 6. */
 void worker_warm(const struct hal_backends *backends, struct hal_device *devices, int32_t count);
 
 /* Encodes a little with each encoder of a GPU, one session at a time, so that its driver has loaded and opened what it
