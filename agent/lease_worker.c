@@ -98,8 +98,8 @@ void lease_worker_settle(struct lease_worker *w, struct sl_failure *failure, int
     bool refused = failure->code == SL_ESESSIONS ||
                    (failure->code == SL_OK && sessions > 0 && sessions < could);
     /* What goes wrong on CPUs is the source's doing or ours; a node without its CPU has nothing left. */
-    if (w->on_gpu && (ill || refused))
-        worker_warm_clear(w->place->warm, &w->claim);
+    if (w->on_gpu && ill)
+        worker_warm_clear(w->place->warm, w->claim.device_id);
     if (w->on_gpu && refused)
         device_table_refused(devices, &w->claim, failure->code ? 0 : sessions);
     if (w->on_gpu && (ill || failure->code == SL_ESESSIONS))

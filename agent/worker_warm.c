@@ -14,7 +14,7 @@
 struct idle {
     struct worker_process worker;
     struct video_id video;
-    struct hal_claim claim; /* the last lease's: its sessions may be open still */
+    char device_id[DEVICE_ID_BYTES];
     int64_t since_ns;
 };
 
@@ -132,31 +132,8 @@ void worker_warm_device(struct worker_warm *warm, struct video_id video, char ou
     pthread_mutex_lock(&warm->lock);
     for (int32_t i = 0; i < warm->count; i++)
         if (warm->idle[i].video.v == video.v)
-            memcpy(out, warm->idle[i].claim.device_id, DEVICE_ID_BYTES);
+            memcpy(out, warm->idle[i].device_id, DEVICE_ID_BYTES);
     pthread_mutex_unlock(&warm->lock);
-}
-
-static bool shares_sessions(const struct hal_claim *a, const struct hal_claim *b)
-{
-    return a->system_wide ? a->kind == b->kind && b->system_wide
-                          : strcmp(a->device_id, b->device_id) == 0;
-}
-
-/* With the lock held: sessions that lie idle must not keep the claim from its own. */
-static void room_make(struct worker_warm *warm, const struct hal_claim *claim, struct ended *ended)
-{
-    int64_t held = 0;
-    for (int32_t i = 0; i < warm->count; i++)
-        if (shares_sessions(claim, &warm->idle[i].claim))
-            held += warm->idle[i].claim.sessions;
-    for (int32_t i = 0; i < warm->count && held > claim->spare;) {
-        if (shares_sessions(claim, &warm->idle[i].claim)) {
-            held -= warm->idle[i].claim.sessions;
-            idle_end(warm, i, ended);
-        } else {
-            i++;
-        }
-    }
 }
 
 /* With the lock held: the one that waited for this video and device, or a place on the device for another. */
@@ -166,7 +143,7 @@ static bool idle_take(struct worker_warm *warm, struct video_id video,
 {
     int32_t victim = -1;
     for (int32_t i = warm->count - 1; i >= 0; i--) {
-        if (strcmp(warm->idle[i].claim.device_id, claim->device_id) != 0)
+        if (strcmp(warm->idle[i].device_id, claim->device_id) != 0)
             continue;
         if (warm->idle[i].video.v == video.v) {
             *out = idle_remove(warm, i).worker;
@@ -221,7 +198,6 @@ int worker_warm_take(struct worker_warm *warm, struct video_id video, const stru
     struct ended ended = {.count = 0};
     pthread_mutex_lock(&warm->lock);
     bool found = idle_take(warm, video, claim, out, &ended);
-    room_make(warm, claim, &ended);
     pthread_mutex_unlock(&warm->lock);
     ended_reap(&ended);
     if (found && !is_alive(out)) {
@@ -245,8 +221,9 @@ void worker_warm_give(struct worker_warm *warm, struct video_id video,
     } else {
         if (warm->count == WARM_IDLE_MAX)
             idle_end(warm, 0, &ended);
-        warm->idle[warm->count++] =
-            (struct idle){.worker = *worker, .video = video, .claim = *claim, sl_now_ns()};
+        struct idle *one = &warm->idle[warm->count++];
+        *one = (struct idle){.worker = *worker, .video = video, .since_ns = sl_now_ns()};
+        memcpy(one->device_id, claim->device_id, sizeof one->device_id);
         pthread_cond_broadcast(&warm->changed);
     }
     pthread_mutex_unlock(&warm->lock);
@@ -254,12 +231,12 @@ void worker_warm_give(struct worker_warm *warm, struct video_id video,
     ended_reap(&ended);
 }
 
-void worker_warm_clear(struct worker_warm *warm, const struct hal_claim *claim)
+void worker_warm_clear(struct worker_warm *warm, const char *device_id)
 {
     struct ended ended = {.count = 0};
     pthread_mutex_lock(&warm->lock);
     for (int32_t i = warm->count - 1; i >= 0; i--)
-        if (shares_sessions(claim, &warm->idle[i].claim))
+        if (strcmp(warm->idle[i].device_id, device_id) == 0)
             idle_end(warm, i, &ended);
     pthread_mutex_unlock(&warm->lock);
     ended_reap(&ended);

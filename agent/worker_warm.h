@@ -2,8 +2,8 @@
  *
  * Opening a driver's context takes hundreds of milliseconds, a chunk may take less. So a worker of a device serves the
  * leases of one video one after another, and no other video's: what one source may have done to it meets that source
- * only. It is replaced after a fault, WARM_LEASES_MAX leases or WARM_IDLE_NS without one, when another video needs its
- * place, and when its open sessions are needed.
+ * only. It is replaced after a fault, WARM_LEASES_MAX leases or WARM_IDLE_NS without one, and when another video needs
+ * its place. Encoder sessions end with their lease, so one that waits holds none.
  *
  * Owns:     the workers that wait. One that was taken is the caller's until it is given back or reaped.
  * Threads:  any; one of its own ends what has waited too long.
@@ -36,7 +36,7 @@ int worker_warm_take(struct worker_warm *warm, struct video_id video, const stru
 /* After a lease that ended well; keeps or ends it. */
 void worker_warm_give(struct worker_warm *warm, struct video_id video,
                       const struct hal_claim *claim, struct worker_process *worker);
-/* Ends those that wait with sessions that count against the claim's device: it refuses more, or is ill. */
-void worker_warm_clear(struct worker_warm *warm, const struct hal_claim *claim);
+/* Ends those that wait on a device: it is ill. */
+void worker_warm_clear(struct worker_warm *warm, const char *device_id);
 
 #endif

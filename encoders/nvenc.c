@@ -319,7 +319,7 @@ static int nvenc_submit(void *state, const struct hal_frame *in, struct sl_failu
     return rc < 0 ? rc : lavc_send(&n->lavc, why);
 }
 
-/* No reset: a flush leaves the engine's rate control as the pictures before have made it, and a chunk's bytes would
+/* A session serves one run of pictures: a flush leaves the engine's rate control as the pictures before have made it, and a chunk's bytes would
  * depend on the one before. The context, which is what takes long to open, stays. */
 const struct hal_encode_ops nvenc_encode_ops = {
     .name = "nvenc",

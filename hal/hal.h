@@ -145,9 +145,6 @@ struct hal_encode_ops {
     int (*receive)(void *state, struct hal_packet *out, struct sl_failure *why);
     /* No more frames: receive then gives what is left. */
     int (*flush)(void *state, struct sl_failure *why);
-    /* Optional: a flushed session whose packets were all taken starts anew as if just opened: the same pictures give the
-     * same bytes as in a fresh one. NULL, or any failure: it is closed and another opened. */
-    int (*reset)(void *state, struct sl_failure *why);
     void (*close)(void *state); /* may wait; safe after a failed open */
 };
 
@@ -213,12 +210,6 @@ int hal_encode_submit(struct hal_session *session, const struct hal_frame *frame
                       struct sl_failure *why);
 int hal_encode_receive(struct hal_session *session, struct hal_packet *out, struct sl_failure *why);
 int hal_encode_flush(struct hal_session *session, struct sl_failure *why);
-/* Was it opened with just these, on host pictures? */
-bool hal_encode_matches(const struct hal_session *session, const struct hal_device *device,
-                        const char *encoder, const struct hal_encode_params *params);
-/* For another run of pictures with the same parameters. Only after flush, when receive has given 0. SL_EUNSUPPORTED where
- * the back end has no reset, or pictures are surfaces of one run's pool. After a failure the session can only be closed. */
-int hal_encode_reset(struct hal_session *session, struct sl_failure *why);
 void hal_encode_close(struct hal_session **session);
 
 /* Outcome of work on a device, for its health: SL_OK of a finished lease or a passed probe, or the code it failed

@@ -195,30 +195,6 @@ int hal_encode_flush(struct hal_session *session, struct sl_failure *why)
     return rc;
 }
 
-bool hal_encode_matches(const struct hal_session *session, const struct hal_device *device,
-                        const char *encoder, const struct hal_encode_params *params)
-{
-    /* Both began as zeroed memory, so that what lies between members is equal too; a difference there would only open
-     * another session. */
-    return session->device == device && strcmp(session->ops->name, encoder) == 0 &&
-           memcmp(&session->params, params, sizeof *params) == 0;
-}
-
-int hal_encode_reset(struct hal_session *session, struct sl_failure *why)
-{
-    if (!session->ops->reset || session->params.surfaces)
-        return sl_fail(why, SL_EUNSUPPORTED, "sessions of %s are not used twice",
-                       session->ops->name);
-    if (!session->flushed)
-        return sl_fail(why, SL_ECONFLICT, "a session that was not flushed cannot start anew");
-    int rc = session->ops->reset(session->state, why);
-    if (rc < 0)
-        return rc;
-    session->flushed = false;
-    session->any_frame = false;
-    return SL_OK;
-}
-
 void hal_encode_close(struct hal_session **session)
 {
     if (!session || !*session)

@@ -345,17 +345,6 @@ static int sim_flush(void *state, struct sl_failure *why)
     return SL_OK;
 }
 
-static int sim_reset(void *state, struct sl_failure *why)
-{
-    struct sim *sim = state;
-    (void)why;
-    sim->flushed = false;
-    sim->submitted = sim->emitted = 0;
-    sim->first_step = 0;
-    sim->held_count = sim->order_first = sim->order_count = 0;
-    return SL_OK;
-}
-
 static void sim_close(void *state)
 {
     struct sim *sim = state;
@@ -381,6 +370,5 @@ const struct hal_encode_ops hal_sim_encode_ops = {
     .submit = sim_submit,
     .receive = sim_receive,
     .flush = sim_flush,
-    .reset = sim_reset,
     .close = sim_close,
 };

@@ -166,7 +166,6 @@ int hal_table_claim(struct hal_table *table, int64_t now_ns, enum codec codec, c
         .kind = device->kind,
         .sessions = given,
         .system_wide = device->sessions.scope == SCOPE_SYSTEM,
-        .spare = room == INT32_MAX ? room : room - given,
     };
     memcpy(out->device_id, device->device_id, sizeof out->device_id);
     return SL_OK;

@@ -28,7 +28,6 @@ struct hal_claim {
     enum device_kind kind;
     int32_t sessions;
     bool system_wide; /* the limit is one of all such devices */
-    int32_t spare;    /* so many more could be open; INT32_MAX: no limit is known */
 };
 
 /* Takes what a probe found; devices that were there before keep their claims, health and what was learned. Disabled ones

@@ -53,7 +53,6 @@ int run_open(struct worker_run *run, const struct control_frame *frame, struct s
     if (code != SL_OK)
         return code;
     media_limits_set(&run->job.limits);
-    session_cache_limit(run->sessions, run->job.sessions);
     run->about = (struct sl_log_about){
         .video = run->job.video, .task = run->job.task.v, .token = run->job.token.v};
     run->report.step = run->job.step;

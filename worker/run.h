@@ -21,7 +21,6 @@
 #include "model/report_types.h"
 #include "wire/wire_control.h"
 #include "worker/link.h"
-#include "worker/session_cache.h"
 
 #define RUN_DEVICES_MAX      NODE_DEVICES_MAX
 /* Outputs of one lease: an init and PLAN_CHUNK_SEGMENTS_MAX segments for each of the largest ladder's rungs make 780;
@@ -43,7 +42,6 @@ struct worker_run {
     const struct hal_backends *backends;
     struct hal_device *devices;
     int32_t device_count;
-    struct session_cache *sessions; /* NULL: none outlives the job */
 
     struct sl_arena arena;
     struct job job;

@@ -310,8 +310,8 @@ static int session_open(struct rung *rung, struct hal_device *device, struct sl_
     };
     snprintf(params.preset, sizeof params.preset, "%s", plan->preset);
     snprintf(params.profile, sizeof params.profile, "%s", plan->profile);
-    return session_cache_take(ladder->run->sessions, ladder->run->backends, device, plan->encoder,
-                              &params, &rung->session, why);
+    return hal_encode_open(ladder->run->backends, device, plan->encoder, &params, &rung->session,
+                           why);
 }
 
 static int init_make(struct rung *rung, struct sl_failure *why)
@@ -380,8 +380,7 @@ int rung_open(struct rung *rung, struct ladder *ladder, int index, struct hal_de
 
 void rung_close(struct rung *rung)
 {
-    if (rung->ladder)
-        session_cache_give(rung->ladder->run->sessions, &rung->session);
+    hal_encode_close(&rung->session);
     cmaf_close(&rung->cmaf);
     cpu_scale_close(&rung->scale);
     av_frame_free(&rung->scaled);

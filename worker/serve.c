@@ -9,7 +9,6 @@
 #include "worker/backends.h"
 #include "worker/run.h"
 #include "worker/sandbox.h"
-#include "worker/session_cache.h"
 #include "worker/warm.h"
 
 static void violated(void *link, int number)
@@ -104,10 +103,7 @@ int serve(int socket, const char *device)
         return 1;
     }
     struct worker_link *link = NULL;
-    struct session_cache *sessions = NULL;
     code = worker_link_open(socket, device != NULL, &link);
-    if (code == SL_OK && device)
-        code = session_cache_open(&sessions);
     if (code == SL_OK) {
         sandbox_on_violation(violated, link);
         code = worker_link_send(link, CONTROL_READY, NULL, 0);
@@ -123,8 +119,7 @@ int serve(int socket, const char *device)
         run = (struct worker_run){.link = link,
                                   .backends = &worker_backends,
                                   .devices = devices,
-                                  .device_count = device_count,
-                                  .sessions = sessions};
+                                  .device_count = device_count};
         if (code == SL_OK)
             code = job_serve(&run, &frame);
     } while (device && code == SL_OK);

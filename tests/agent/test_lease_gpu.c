@@ -312,20 +312,6 @@ static void test_refused_sessions_teach_the_limit(void **state)
     assert_int_equal(row_now(0).health, HEALTH_HEALTHY);
 }
 
-static void test_sessions_that_lie_idle_give_way(void **state)
-{
-    (void)state;
-    struct device_row rows[] = {gpu("g0", 4, SCOPE_SYSTEM), gpu("g1", 4, SCOPE_SYSTEM)};
-    node_with(rows, 2, WARM_IDLE_NS);
-    pid_t idle = lease_well(1, 3).pid; /* on g0; its three sessions may be open still */
-    device_table_note(place.devices, "g0", SL_EENCODE, "once");
-    struct outcome o = lease_well(2, 1); /* on g1: 3 + 1 fit */
-    assert_string_equal(o.result.device_id, "g1");
-    assert_int_equal(kill(idle, 0), 0);
-    assert_int_equal(lease_well(2, 2).pid, o.pid); /* 3 + 2 do not */
-    assert_true(is_gone(idle));
-}
-
 static void test_an_idle_worker_that_died_is_replaced(void **state)
 {
     (void)state;
@@ -349,7 +335,6 @@ int main(void)
         GPU_TEST(test_a_lost_device_is_quarantined_and_takes_nothing),
         GPU_TEST(test_a_driver_that_does_not_open_is_the_devices_fault),
         GPU_TEST(test_refused_sessions_teach_the_limit),
-        GPU_TEST(test_sessions_that_lie_idle_give_way),
         GPU_TEST(test_an_idle_worker_that_died_is_replaced),
     };
     return cmocka_run_group_tests(tests, group_open, group_close);

@@ -132,8 +132,8 @@ static int packets_take(struct hal_session *session, struct clip_encode *out,
     return rc;
 }
 
-int clip_encode_in(struct hal_session *session, const struct clip *clip, struct clip_encode *out,
-                   struct sl_failure *why)
+static int encode_in(struct hal_session *session, const struct clip *clip, struct clip_encode *out,
+                     struct sl_failure *why)
 {
     const uint8_t *extradata;
     *out = (struct clip_encode){0};
@@ -168,7 +168,7 @@ int clip_encode(const struct hal_backends *backends, struct hal_device *device, 
     *out = (struct clip_encode){0};
     int rc = hal_encode_open(backends, device, encoder, params, &session, why);
     if (rc == SL_OK)
-        rc = clip_encode_in(session, clip, out, why);
+        rc = encode_in(session, clip, out, why);
     hal_encode_close(&session);
     return rc;
 }

@@ -53,9 +53,6 @@ struct hal_encode_params clip_params(const struct clip *clip, enum codec codec, 
 int clip_encode(const struct hal_backends *backends, struct hal_device *device, const char *encoder,
                 const struct hal_encode_params *params, const struct clip *clip,
                 struct clip_encode *out, struct sl_failure *why);
-/* The same in a session that is open, up to its flush. */
-int clip_encode_in(struct hal_session *session, const struct clip *clip, struct clip_encode *out,
-                   struct sl_failure *why);
 void clip_encode_free(struct clip_encode *encode);
 
 /* One decoded luma plane per frame, in presentation order. */

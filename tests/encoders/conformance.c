@@ -341,44 +341,6 @@ void test_flush_twice_is_flush_once_and_ends_the_input(void **state)
     hal_encode_close(&session);
 }
 
-/* The pictures before differ in kind, so that what an encoder learned of them would show. */
-void test_a_session_that_was_reset_makes_the_bytes_of_a_fresh_one(void **state)
-{
-    struct conformance *c = *state;
-    struct clip clip, before;
-    clip_init(&clip, CLIP_CUTS, WIDTH, HEIGHT, 30, FRAME_TICKS);
-    clip_init(&before, CLIP_NOISE, WIDTH, HEIGHT, 21, FRAME_TICKS);
-    struct hal_encode_params params = params_of(c, &clip);
-    struct clip_encode fresh, other, again;
-    struct sl_failure why = {0};
-    encode_ok(c, &params, &clip, &fresh);
-    struct hal_session *session = session_open(c, &clip);
-    assert_int_equal(clip_encode_in(session, &before, &other, &why), SL_OK);
-    int rc = hal_encode_reset(session, &why);
-    if (rc == SL_OK) {
-        assert_int_equal(clip_encode_in(session, &clip, &again, &why), SL_OK);
-        assert_int_equal(again.count, fresh.count);
-        assert_int_equal(again.extradata_bytes, fresh.extradata_bytes);
-        assert_memory_equal(again.extradata, fresh.extradata, fresh.extradata_bytes);
-        for (int32_t i = 0; i < fresh.count; i++) {
-            assert_int_equal(again.packets[i].bytes, fresh.packets[i].bytes);
-            assert_int_equal(again.packets[i].pts, fresh.packets[i].pts);
-            assert_memory_equal(again.packets[i].data, fresh.packets[i].data,
-                                fresh.packets[i].bytes);
-        }
-        assert_int_equal(hal_encode_reset(session, &why), SL_OK);
-        clip_encode_free(&again);
-    }
-    hal_encode_close(&session);
-    clip_encode_free(&fresh);
-    clip_encode_free(&other);
-    if (rc == SL_EUNSUPPORTED) {
-        print_message("%s opens a session for each run\n", c->encoder);
-        skip();
-    }
-    assert_int_equal(rc, SL_OK);
-}
-
 void test_a_failed_open_gives_the_session_back(void **state)
 {
     struct conformance *c = *state;

@@ -32,7 +32,6 @@ void test_parameter_sets_are_equal_in_two_sessions(void **state);
 void test_a_single_frame_makes_a_single_packet(void **state);
 void test_flush_without_frames_gives_nothing(void **state);
 void test_flush_twice_is_flush_once_and_ends_the_input(void **state);
-void test_a_session_that_was_reset_makes_the_bytes_of_a_fresh_one(void **state);
 void test_a_failed_open_gives_the_session_back(void **state);
 void test_impossible_parameters_are_refused(void **state);
 void test_wrong_frames_are_refused(void **state);
@@ -55,7 +54,6 @@ void test_close_with_frames_inside_is_clean(void **state);
     cmocka_unit_test(test_a_single_frame_makes_a_single_packet),                \
     cmocka_unit_test(test_flush_without_frames_gives_nothing),                  \
     cmocka_unit_test(test_flush_twice_is_flush_once_and_ends_the_input),        \
-    cmocka_unit_test(test_a_session_that_was_reset_makes_the_bytes_of_a_fresh_one), \
     cmocka_unit_test(test_a_failed_open_gives_the_session_back),                \
     cmocka_unit_test(test_impossible_parameters_are_refused),                   \
     cmocka_unit_test(test_wrong_frames_are_refused),                            \

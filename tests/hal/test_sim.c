@@ -240,24 +240,6 @@ static void test_one_device_is_probed_and_prepared_alone(void **state)
     assert_int_equal(count, 4);
 }
 
-static void test_only_a_flushed_session_starts_anew(void **state)
-{
-    (void)state;
-    struct hal_sim_script script = hal_sim_script_default();
-    struct hal_device device = device_probe(&script);
-    struct hal_session *s = NULL;
-    struct sl_failure why = {0};
-    int32_t wrong = 0;
-    assert_int_equal(open_one(&device, &s, &why), SL_OK);
-    assert_int_equal(submit(s, 7, &why), SL_OK);
-    assert_int_equal(hal_encode_reset(s, &why), SL_ECONFLICT);
-    assert_int_equal(hal_encode_flush(s, &why), SL_OK);
-    assert_int_equal(packets_count(s, &wrong), 1);
-    assert_int_equal(hal_encode_reset(s, &why), SL_OK);
-    assert_int_equal(submit(s, 0, &why), SL_OK); /* time starts anew as well */
-    hal_encode_close(&s);
-}
-
 static void *hang_run(void *arg)
 {
     struct sl_failure why = {0};
@@ -315,7 +297,6 @@ int main(void)
         cmocka_unit_test(test_a_dropped_frame_and_a_wrong_size_can_be_seen),
         cmocka_unit_test(test_a_caller_that_takes_no_packets_is_stopped),
         cmocka_unit_test(test_one_device_is_probed_and_prepared_alone),
-        cmocka_unit_test(test_only_a_flushed_session_starts_anew),
         cmocka_unit_test(test_a_hang_blocks_until_it_is_released),
         cmocka_unit_test(test_latency_is_felt),
     };
