@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 #include "encoders/nal.h"
+#include "encoders/obu.h"
 #include "gpu/gpu_cuda.h"
 #include "gpu/gpu_nvenc_probe.h"
 
@@ -36,15 +37,15 @@ struct nvenc_codec {
     const char *library;
     const char *profiles[3];
     /* CQ for the policy's crf: CQ counts like crf, but at the same number NVENC spends more bits than x264 and x265 at
-     * medium, for about the same picture. So many steps more make up for that (published comparisons at the middle of
-     * the scale; a farm's own taste belongs into the policy's crf). */
+     * medium, for about the same picture; and AV1's scale is a longer one, to 63. So many steps more make up for that
+     * (published comparisons at the middle of the scale; a farm's own taste belongs into the policy's crf). */
     int32_t cq_offset_tenths;
 };
 
 static const struct nvenc_codec codecs[] = {
     {CODEC_H264, "h264_nvenc", {"baseline", "main", "high"}, 30},
     {CODEC_H265, "hevc_nvenc", {"main", "main10"}, 20},
-    {CODEC_AV1, "av1_nvenc", {"main"}, 20},
+    {CODEC_AV1, "av1_nvenc", {"main"}, 70},
 };
 
 #define CQ_TENTHS_MAX 510
@@ -280,6 +281,8 @@ static int error_classify(const struct lavc *lavc, int av)
 static int packet_fix(struct lavc *lavc, AVPacket *packet, struct sl_failure *why)
 {
     const struct nvenc *n = (const struct nvenc *)(const void *)lavc;
+    if (n->codec == CODEC_AV1)
+        return obu_packet_fix(lavc, packet, why);
     return nal_packet_fix(lavc, packet, n->codec, NAL_START_CODES, why);
 }
 
@@ -307,8 +310,10 @@ static int nvenc_open(void *state, const struct hal_device *device,
     n->lavc.packet_fix = packet_fix;
     n->lavc.error_code = error_classify;
     const AVCodecContext *c = n->lavc.codec;
-    return nal_extradata_make(&n->lavc, p->codec, c->extradata, (size_t)c->extradata_size,
-                              NAL_START_CODES, why);
+    const size_t bytes = (size_t)c->extradata_size;
+    if (p->codec == CODEC_AV1)
+        return obu_extradata_make(&n->lavc, c->extradata, bytes, p->layout, why);
+    return nal_extradata_make(&n->lavc, p->codec, c->extradata, bytes, NAL_START_CODES, why);
 }
 
 static int nvenc_submit(void *state, const struct hal_frame *in, struct sl_failure *why)

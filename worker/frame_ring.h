@@ -23,8 +23,9 @@
 
 struct ring_slot {
     AVFrame *frame;
-    int64_t ticks;   /* presentation time in the rendition's time scale */
-    int32_t segment; /* index in the job's segments */
+    AVFrame *pictures[RING_READERS_MAX]; /* each reader's own, made of it already; else empty */
+    int64_t ticks;                       /* presentation time in the rendition's time scale */
+    int32_t segment;                     /* index in the job's segments */
     bool force_idr;
 };
 
@@ -43,9 +44,10 @@ struct frame_ring {
 int frame_ring_init(struct frame_ring *ring, int readers);
 void frame_ring_fini(struct frame_ring *ring);
 
-/* Takes the frame's reference; frame is empty afterwards. */
-int frame_ring_put(struct frame_ring *ring, AVFrame *frame, int64_t ticks, int32_t segment,
-                   bool force_idr);
+/* Takes the frame's reference, and those of the readers' pictures where they are made already (else NULL); they are empty
+ * afterwards. */
+int frame_ring_put(struct frame_ring *ring, AVFrame *frame, AVFrame *const *pictures, int64_t ticks,
+                   int32_t segment, bool force_idr);
 /* No more frames. */
 void frame_ring_end(struct frame_ring *ring);
 void frame_ring_abort(struct frame_ring *ring);

@@ -9,6 +9,7 @@
 #include "media/media_range.h"
 #include "worker/jobs.h"
 #include "worker/rung.h"
+#include "worker/surfaces.h"
 
 /* Of so many chunks one is looked at when a policy asks for a sample. */
 #define CHECK_ONE_CHUNK_IN 4
@@ -116,6 +117,7 @@ struct feeder {
     int64_t gop_next; /* k of the next forced IDR in it */
     int64_t last_ticks;
     int64_t frame_count;
+    int64_t scale_cpu_ns; /* of this thread */
 };
 
 /* The rule of model/job_types.h. */
@@ -163,7 +165,17 @@ static int frame_feed(struct feeder *feeder, AVFrame *frame, struct sl_failure *
     segment->last_ticks = ticks;
     feeder->last_ticks = ticks;
     feeder->frame_count++;
-    return frame_ring_put(&ladder->ring, frame, ticks, feeder->segment, force_idr);
+    AVFrame *const *pictures = NULL;
+    if (ladder->surfaces) {
+        int64_t before_ns = run_thread_cpu_ns();
+        int code = surfaces_run(ladder->surfaces, frame, ladder->rung_count, &pictures, why);
+        feeder->scale_cpu_ns += run_thread_cpu_ns() - before_ns;
+        /* The decoder needs its picture back, however long the rungs' stay in their encoders. */
+        av_frame_unref(frame);
+        if (code != SL_OK)
+            return code;
+    }
+    return frame_ring_put(&ladder->ring, frame, pictures, ticks, feeder->segment, force_idr);
 }
 
 /* Frames missing where the decoder complained are lost frames, not a wrong prediction of the index. */
@@ -211,13 +223,17 @@ static int feed_all(struct ladder *ladder, struct source *source, struct feeder 
 
 /* Opens the rungs from rung_first on, as many as the device has sessions for. */
 static int rungs_open(struct ladder *ladder, struct rung *rungs, struct hal_device *device,
-                      struct report_rendition *renditions, struct sl_failure *why)
+                      struct report_rendition *renditions, const AVFrame *like,
+                      struct sl_failure *why)
 {
-    const struct job_transcode *job = ladder->job;
-    const int32_t left = job->rung_count - ladder->rung_first;
-    const int32_t allowed = ladder->run->job.sessions > 0 ? ladder->run->job.sessions : left;
+    const int32_t left = ladder->job->rung_count - ladder->rung_first;
+    const int32_t sessions = ladder->run->job.sessions;
+    const int32_t most = sessions > 0 && sessions < left ? sessions : left;
     ladder->rung_count = 0;
-    while (ladder->rung_count < left && ladder->rung_count < allowed) {
+    int opening = surfaces_open(ladder, device, most, like, &ladder->surfaces, why);
+    if (opening != SL_OK)
+        return opening;
+    while (ladder->rung_count < most) {
         int32_t index = ladder->rung_first + ladder->rung_count;
         struct rung *rung = &rungs[ladder->rung_count];
         int code = rung_open(rung, ladder, index, device, &renditions[index], why);
@@ -301,7 +317,7 @@ static int pass_run(struct ladder *ladder, struct hal_device *device,
     int code = source_open(ladder, &source, why);
     if (code == SL_OK) {
         opening_ns = run_thread_cpu_ns();
-        code = rungs_open(ladder, rungs, device, renditions, why);
+        code = rungs_open(ladder, rungs, device, renditions, source.first, why);
         opening_ns = run_thread_cpu_ns() - opening_ns;
     }
     if (code == SL_OK)
@@ -309,12 +325,14 @@ static int pass_run(struct ladder *ladder, struct hal_device *device,
     if (code == SL_OK)
         code = pass_report(ladder, &source, &feeder, why);
     report->encode_cpu_ns += opening_ns;
-    report->decode_cpu_ns += run_thread_cpu_ns() - from_ns - opening_ns;
+    report->scale_cpu_ns += feeder.scale_cpu_ns;
+    report->decode_cpu_ns += run_thread_cpu_ns() - from_ns - opening_ns - feeder.scale_cpu_ns;
     for (int32_t i = 0; i < POLICY_RUNGS_MAX; i++) {
         report->scale_cpu_ns += rungs[i].scale_cpu_ns;
         report->encode_cpu_ns += rungs[i].encode_cpu_ns;
         rung_close(&rungs[i]);
     }
+    surfaces_close(&ladder->surfaces);
     source_close(&source);
     return code;
 }

@@ -7,6 +7,7 @@
 #include "base/time.h"
 #include "media/media_check.h"
 #include "media/media_digest.h"
+#include "worker/surfaces.h"
 
 int ladder_fail(struct ladder *ladder, const struct sl_failure *why)
 {
@@ -204,13 +205,16 @@ static int picture(struct rung *rung, const AVFrame *frame, const AVFrame **out,
 static int frame_encode(struct rung *rung, const struct ring_slot *slot, struct sl_failure *why)
 {
     int64_t before_ns = run_thread_cpu_ns();
-    const AVFrame *from = NULL;
-    int code = picture(rung, slot->frame, &from, why);
+    const AVFrame *made = slot->pictures[rung->index - rung->ladder->rung_first];
+    const AVFrame *from = made;
+    int code = rung->ladder->surfaces ? SL_OK : picture(rung, slot->frame, &from, why);
     int64_t between_ns = run_thread_cpu_ns();
     if (code != SL_OK)
         return code;
-    struct hal_frame view;
-    media_frame_view(from, rung->layout, &view);
+    struct hal_frame view = {
+        .layout = rung->layout, .width = made->width, .height = made->height, .surface = made};
+    if (from != made)
+        media_frame_view(from, rung->layout, &view);
     view.pts = slot->ticks;
     view.force_idr = slot->force_idr;
     code = hal_encode_submit(rung->session, &view, why);
@@ -264,10 +268,10 @@ void *rung_run(void *arg)
 /* ---- opening ---- */
 
 /* Chroma in pairs where the encoder reads it so: devices do, and would convert planes again for every picture. */
-static int layout_choose(struct rung *rung, const struct hal_device *device, struct sl_failure *why)
+int rung_layout(const struct ladder *ladder, const struct plan_rung *plan,
+                const struct hal_device *device, enum hal_layout *out, struct sl_failure *why)
 {
-    const struct plan_rung *plan = rung->plan;
-    bool deep = rung->ladder->job->picture.bit_depth > 8;
+    bool deep = ladder->job->picture.bit_depth > 8;
     const enum hal_layout choices[] = {deep ? HAL_P010 : HAL_NV12, deep ? HAL_I420_10 : HAL_I420};
     struct sl_failure none = {0};
     const struct hal_row *row =
@@ -276,7 +280,7 @@ static int layout_choose(struct rung *rung, const struct hal_device *device, str
         return sl_fail(why, none.code, "%s", none.message);
     for (size_t i = 0; i < sizeof choices / sizeof *choices; i++)
         if (row->layouts & 1u << choices[i]) {
-            rung->layout = choices[i];
+            *out = choices[i];
             return SL_OK;
         }
     return sl_fail(why, SL_EINVAL, "%s on %s has no %d-bit %s", plan->encoder, device->device_id,
@@ -307,6 +311,7 @@ static int session_open(struct rung *rung, struct hal_device *device, struct sl_
         .color_transfer = ladder->job->picture.transfer,
         .color_matrix = ladder->job->picture.matrix,
         .hdr = ladder->job->picture.hdr,
+        .surfaces = surfaces_pool(ladder->surfaces, rung->index - ladder->rung_first),
     };
     snprintf(params.preset, sizeof params.preset, "%s", plan->preset);
     snprintf(params.profile, sizeof params.profile, "%s", plan->profile);
@@ -372,7 +377,7 @@ int rung_open(struct rung *rung, struct ladder *ladder, int index, struct hal_de
         return sl_fail(why, SL_ENOMEM, "no memory for a report");
     memcpy(rendition->name, plan->name, sizeof rendition->name);
     memcpy(rendition->encoder, plan->encoder, sizeof rendition->encoder);
-    int code = layout_choose(rung, device, why);
+    int code = rung_layout(ladder, plan, device, &rung->layout, why);
     if (code == SL_OK)
         code = session_open(rung, device, why);
     return code == SL_OK ? init_make(rung, why) : code;

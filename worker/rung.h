@@ -28,6 +28,8 @@ struct ladder_segment {
     int32_t idr_count;
 };
 
+struct surfaces; /* worker/surfaces.h */
+
 /* What the rungs of one job share. Where its device has fewer sessions than the job has rungs, they are done in
  * passes, each of which decodes the source again. */
 struct ladder {
@@ -35,6 +37,7 @@ struct ladder {
     const struct job_transcode *job;
     int32_t rung_first; /* of this pass, among the job's rungs */
     int32_t rung_count;
+    struct surfaces *surfaces; /* NULL: each rung scales for itself */
     struct frame_ring ring;
     struct ladder_segment *segments; /* one per segment of the job; of this pass */
     int64_t frame_total;             /* predicted, over all rungs */
@@ -71,6 +74,9 @@ struct rung {
     int64_t encode_cpu_ns;
 };
 
+/* How pictures for the rung's encoder on this device have to lie. */
+int rung_layout(const struct ladder *ladder, const struct plan_rung *plan,
+                const struct hal_device *device, enum hal_layout *out, struct sl_failure *why);
 /* Opens session and writer and makes the init segment. device: to encode on. */
 int rung_open(struct rung *rung, struct ladder *ladder, int index, struct hal_device *device,
               struct report_rendition *rendition, struct sl_failure *why);

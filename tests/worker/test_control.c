@@ -362,7 +362,7 @@ static void test_every_reader_of_the_ring_sees_every_frame(void **state)
     AVFrame *frame = av_frame_alloc();
     for (int i = 0; i < 1000; i++) {
         frame->width = i + 1;
-        assert_int_equal(frame_ring_put(&ring, frame, i, 0, false), SL_OK);
+        assert_int_equal(frame_ring_put(&ring, frame, NULL, i, 0, false), SL_OK);
     }
     frame_ring_end(&ring);
     for (int i = 0; i < 4; i++) {
@@ -390,9 +390,9 @@ static void test_a_full_ring_waits_until_it_is_aborted(void **state)
     assert_int_equal(frame_ring_init(&ring, 1), SL_OK);
     AVFrame *frame = av_frame_alloc();
     for (int i = 0; i < RING_FRAMES; i++)
-        assert_int_equal(frame_ring_put(&ring, frame, i, 0, false), SL_OK);
+        assert_int_equal(frame_ring_put(&ring, frame, NULL, i, 0, false), SL_OK);
     assert_int_equal(pthread_create(&thread, NULL, abort_soon, &ring), 0);
-    assert_int_equal(frame_ring_put(&ring, frame, RING_FRAMES, 0, false), SL_ECANCELLED);
+    assert_int_equal(frame_ring_put(&ring, frame, NULL, RING_FRAMES, 0, false), SL_ECANCELLED);
     pthread_join(thread, NULL);
     const struct ring_slot *slot;
     assert_int_equal(frame_ring_take(&ring, 0, &slot), SL_ECANCELLED);

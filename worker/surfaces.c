@@ -1,0 +1,118 @@
+#include "worker/surfaces.h"
+
+#include <stdlib.h>
+
+#include "gpu/gpu_cuda.h"
+#include "gpu/gpu_ladder.h"
+#include "gpu/gpu_va.h"
+#include "gpu/gpu_va_ladder.h"
+
+/* One of the two, which are alike. */
+struct surfaces {
+    struct gpu_ladder *cuda;
+    struct gpu_va_ladder *va;
+    AVFrame *pictures[RING_READERS_MAX];
+    int32_t count;
+};
+
+static int params_fill(const struct ladder *ladder, const struct hal_device *device, int32_t count,
+                       struct gpu_ladder_params *out, struct sl_failure *why)
+{
+    const struct plan_picture *picture = &ladder->job->picture;
+    *out = (struct gpu_ladder_params){
+        .rung_count = count,
+        .color_primaries = picture->primaries,
+        .color_transfer = picture->transfer,
+        .color_matrix = picture->matrix,
+    };
+    for (int32_t i = 0; i < count; i++) {
+        const struct plan_rung *rung = &ladder->job->rungs[ladder->rung_first + i];
+        out->rungs[i].width = rung->width;
+        out->rungs[i].height = rung->height;
+        int code = rung_layout(ladder, rung, device, &out->rungs[i].layout, why);
+        if (code != SL_OK)
+            return code;
+    }
+    return SL_OK;
+}
+
+static int scaler_open(struct surfaces *s, const struct hal_device *device, const AVFrame *like,
+                       const struct gpu_ladder_params *params, struct sl_failure *why)
+{
+    AVBufferRef *context = NULL;
+    bool cuda = device->kind == DEVICE_NVENC;
+    int code = cuda ? gpu_context(device->device_id, &context, why)
+                    : gpu_va_context(device->device_id, &context, why);
+    if (code != SL_OK)
+        return code;
+    return cuda ? gpu_ladder_open(context, like, params, &s->cuda, why)
+                : gpu_va_ladder_open(context, like, params, &s->va, why);
+}
+
+int surfaces_open(const struct ladder *ladder, const struct hal_device *device, int32_t count,
+                  const AVFrame *like, struct surfaces **out, struct sl_failure *why)
+{
+    struct gpu_ladder_params params;
+    struct sl_failure failure = {0};
+    if (device->kind == DEVICE_CPU)
+        return SL_OK;
+    int code = params_fill(ladder, device, count, &params, why);
+    if (code != SL_OK)
+        return code;
+    struct surfaces *surfaces = calloc(1, sizeof *surfaces);
+    if (!surfaces)
+        return sl_fail(why, SL_ENOMEM, "no memory for surfaces");
+    code = scaler_open(surfaces, device, like, &params, &failure);
+    while (code == SL_OK && surfaces->count < count) {
+        AVFrame *picture = av_frame_alloc();
+        if (picture)
+            surfaces->pictures[surfaces->count++] = picture;
+        else
+            code = sl_fail(&failure, SL_ENOMEM, "no memory for surfaces");
+    }
+    if (code == SL_OK) {
+        *out = surfaces;
+        return SL_OK;
+    }
+    surfaces_close(&surfaces);
+    if (code != SL_EUNSUPPORTED)
+        return sl_fail(why, code, "%s", failure.message);
+    sl_info(&ladder->run->about, "the CPU scales for %s: %s", device->device_id, failure.message);
+    return SL_OK;
+}
+
+void *surfaces_pool(const struct surfaces *surfaces, int32_t i)
+{
+    if (!surfaces)
+        return NULL;
+    return surfaces->cuda ? gpu_ladder_surfaces(surfaces->cuda, i)
+                          : gpu_va_ladder_surfaces(surfaces->va, i);
+}
+
+int surfaces_run(struct surfaces *surfaces, const AVFrame *from, int32_t count,
+                 AVFrame *const **pictures, struct sl_failure *why)
+{
+    AVFrame *into[RING_READERS_MAX] = {NULL};
+    for (int32_t i = 0; i < count && i < surfaces->count; i++) {
+        av_frame_unref(surfaces->pictures[i]);
+        into[i] = surfaces->pictures[i];
+    }
+    int code = surfaces->cuda ? gpu_ladder_run(surfaces->cuda, from, into, why)
+                              : gpu_va_ladder_run(surfaces->va, from, into, why);
+    if (code == SL_OK)
+        *pictures = surfaces->pictures;
+    return code;
+}
+
+void surfaces_close(struct surfaces **surfaces)
+{
+    if (!surfaces || !*surfaces)
+        return;
+    struct surfaces *s = *surfaces;
+    for (int32_t i = 0; i < s->count; i++)
+        av_frame_free(&s->pictures[i]);
+    gpu_ladder_close(&s->cuda);
+    gpu_va_ladder_close(&s->va);
+    free(s);
+    *surfaces = NULL;
+}
