@@ -192,10 +192,16 @@ struct api_histogram {
 
 void api_histogram_add(struct api_histogram *histogram, int64_t value_ns);
 
+/* Of all live nodes, by kind of device. */
+struct api_kind {
+    int64_t devices, sessions, session_limit, queued, running, wait_ns;
+};
+
 struct api_metrics {
     int64_t queued, waiting, running, dead, nodes_live, videos_live;
     int64_t by_priority[PRIORITY_COUNT];
     int64_t nodes[NODE_STATE_COUNT];
+    struct api_kind kinds[DEVICE_KIND_COUNT];
     int64_t grants, completions, failures, lapses, stale;
     int64_t syncs, syncs_refused, syncs_parked;
     int64_t inbox_refused;

@@ -113,6 +113,61 @@ static void traffic_write(struct sl_buf *out, struct api *api)
            atomic_load(&api->streams));
 }
 
+static void kind_rows(struct sl_buf *out, const char *name, const char *help,
+                      const struct api_metrics *m, int64_t (*value)(const struct api_kind *))
+{
+    sl_buf_printf(out, "# HELP %s %s\n# TYPE %s gauge\n", name, help, name);
+    for (int i = 0; i < DEVICE_KIND_COUNT; i++)
+        sl_buf_printf(out, "%s{kind=\"%s\"} %lld\n", name, device_kind_word((enum device_kind)i),
+                      (long long)value(&m->kinds[i]));
+}
+
+static int64_t kind_queued(const struct api_kind *kind)
+{
+    return kind->queued;
+}
+
+static int64_t kind_running(const struct api_kind *kind)
+{
+    return kind->running;
+}
+
+static int64_t kind_devices(const struct api_kind *kind)
+{
+    return kind->devices;
+}
+
+static int64_t kind_sessions(const struct api_kind *kind)
+{
+    return kind->sessions;
+}
+
+static int64_t kind_limit(const struct api_kind *kind)
+{
+    return kind->session_limit;
+}
+
+static int64_t kind_wait(const struct api_kind *kind)
+{
+    return kind->wait_ns / SL_NS_PER_S;
+}
+
+static void kinds_write(struct sl_buf *out, const struct api_metrics *m)
+{
+    kind_rows(out, "sluice_encodes_queued", "Encodes that wait for a device, by its kind.", m,
+              kind_queued);
+    kind_rows(out, "sluice_encodes_running", "Encodes leased to a device, by its kind.", m,
+              kind_running);
+    kind_rows(out, "sluice_encode_wait_seconds",
+              "How long what is queued and running will take, as far as throughput is known.", m,
+              kind_wait);
+    kind_rows(out, "sluice_encode_devices", "Devices that encode and take work.", m, kind_devices);
+    kind_rows(out, "sluice_sessions_in_use", "Encoder sessions of leases; of CPUs, the leases.", m,
+              kind_sessions);
+    kind_rows(out, "sluice_session_limit",
+              "Encoder sessions that devices with a known limit have together.", m, kind_limit);
+}
+
 void api_metrics_show(struct api_request *request)
 {
     struct api_call *call = api_call_new(API_CALL_METRICS);
@@ -129,6 +184,7 @@ void api_metrics_show(struct api_request *request)
     for (int i = 0; i < NODE_STATE_COUNT; i++)
         sl_buf_printf(&out, "sluice_nodes{state=\"%s\"} %lld\n",
                       node_state_word((enum node_state)i), (long long)m->nodes[i]);
+    kinds_write(&out, m);
     metric(&out, "sluice_tasks_waiting", "gauge", "Tasks that wait for other steps.", m->waiting);
     metric(&out, "sluice_tasks_running", "gauge", "Tasks leased to a node.", m->running);
     metric(&out, "sluice_tasks_dead", "gauge", "Tasks in the dead-letter queue.", m->dead);

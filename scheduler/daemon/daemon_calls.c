@@ -75,8 +75,6 @@ static int submit_prepare(struct daemon *d, struct daemon_call *call)
         code = daemon_sidecars_prepare(d, call->api);
     if (code == SL_OK && submit->external_id && !submit->provider)
         submit->provider = "";
-    if (code == SL_OK && submit->provider && submit->provider[0] && !submit->external_id)
-        submit->provider = NULL;
     return code;
 }
 

@@ -428,19 +428,24 @@ static void task_explain(struct daemon *d, struct api_call *call, struct task_id
 struct explain_walk {
     struct daemon *d;
     struct api_call *call;
-    int shown[STEP_COUNT];
+    bool codecs; /* there are several, so they are named */
+    int shown[STEP_COUNT][CODEC_COUNT];
 };
 
-/* One task of each step and state speaks for the others. */
+/* One task of each step, codec and state speaks for the others. */
 static int explain_task(void *arg, const struct sched_task_row *row)
 {
     struct explain_walk *walk = arg;
     int bit = 1 << row->state;
-    if (row->state == TASK_DONE || row->state == TASK_CANCELLED || walk->shown[row->step] & bit)
+    if (row->state == TASK_DONE || row->state == TASK_CANCELLED ||
+        walk->shown[row->step][row->codec] & bit)
         return 0;
-    walk->shown[row->step] |= bit;
+    walk->shown[row->step][row->codec] |= bit;
     char id[TASK_ID_TEXT_BYTES], prefix[64];
-    snprintf(prefix, sizeof prefix, "%s %s: ", step_word(row->step), task_id_format(row->task, id));
+    bool named = walk->codecs && row->needs_codec;
+    snprintf(prefix, sizeof prefix, "%s %s%s%s%s: ", step_word(row->step),
+             task_id_format(row->task, id), named ? " (" : "", named ? codec_word(row->codec) : "",
+             named ? ")" : "");
     task_explain(walk->d, walk->call, row->task, prefix);
     return walk->call->reason_count >= API_REASONS_MAX;
 }
@@ -490,7 +495,8 @@ static void video_explain(struct daemon *d, struct api_call *call)
         reason_add(call, "its source has not arrived yet; PUT /api/v1/videos/{id}/source");
     if (video->plan)
         reason_add(call, video->plan->left_out);
-    struct explain_walk walk = {.d = d, .call = call};
+    struct explain_walk walk = {
+        .d = d, .call = call, .codecs = video->plan && video->plan->codec_count > 1};
     sched_video_tasks_walk(d->sched, call->video, explain_task, &walk);
     if (call->reason_count == 0)
         reason_add(call, "its next step is just being prepared");
@@ -535,6 +541,15 @@ static void metrics_fill(struct daemon *d, struct api_call *call)
     struct api_metrics *m = sl_arena_memdup(&call->arena, &d->metrics, sizeof d->metrics);
     if (!m)
         abort();
+    struct sched_kind_view kinds[DEVICE_KIND_COUNT];
+    sched_kinds(d->sched, kinds);
+    for (int i = 0; i < DEVICE_KIND_COUNT; i++)
+        m->kinds[i] = (struct api_kind){.devices = kinds[i].devices,
+                                        .sessions = kinds[i].sessions,
+                                        .session_limit = kinds[i].session_limit,
+                                        .queued = kinds[i].queued,
+                                        .running = kinds[i].running,
+                                        .wait_ns = kinds[i].wait_ns};
     m->queued = totals.queued;
     m->waiting = totals.waiting;
     m->running = totals.running;

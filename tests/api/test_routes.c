@@ -433,6 +433,8 @@ static void test_metrics_are_prometheus_text(void **state)
     assert_non_null(strstr(text, "\nsluice_completions_total 16\n"));
     assert_non_null(strstr(text, "\nsluice_queue_wait_seconds_count 16\n"));
     assert_non_null(strstr(text, "sluice_tasks_queued{priority=\"urgent\"} 0\n"));
+    assert_non_null(strstr(text, "sluice_encode_devices{kind=\"cpu\"} 1\n"));
+    assert_non_null(strstr(text, "sluice_sessions_in_use{kind=\"nvenc\"} 0\n"));
     assert_non_null(strstr(text, "sluice_commit_seconds_bucket{le=\"+Inf\"}"));
     assert_non_null(strstr(text,
                            "sluice_http_requests_total{method=\"POST\",route=\"/api/v1/videos\","

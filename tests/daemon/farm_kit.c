@@ -388,6 +388,8 @@ static void request_fill(struct agent *agent, bool park, struct sync_held *held,
                                               .memory_bytes = INT64_C(64) << 30};
     strcpy(request->devices[0].device_id, "cpu");
     strcpy(request->devices[0].name, "a CPU of the test");
+    for (int32_t i = 0; i < agent->device_count; i++)
+        request->devices[request->device_count++] = agent->devices[i];
     for (int32_t i = 0; i < agent->held_count; i++) {
         const struct agent_held *from = &agent->held[i];
         held[i] = (struct sync_held){
@@ -573,7 +575,8 @@ static void transcode_make(struct agent *agent, struct agent_held *held, struct 
         struct report_rendition *rendition = &report->renditions[r];
         char name[JOB_NAME_BYTES];
         memcpy(rendition->name, rung->name, sizeof rung->name);
-        memcpy(rendition->encoder, rung->encoder, sizeof rung->encoder);
+        snprintf(rendition->encoder, sizeof rendition->encoder, "%s",
+                 agent->encoder_lie ? agent->encoder_lie : rung->encoder);
         strcpy(rendition->codecs, rung->codec == CODEC_H264 ? "avc1.64001F" : "hvc1.1.6.L93.90");
         rendition->codec = rung->codec;
         rendition->width = rung->width;
@@ -753,6 +756,12 @@ void agent_work(struct agent *agent, struct agent_held *held)
     struct job job;
     struct report report = {.step = held->step, .device_id = "cpu", .wall_ns = 1000};
     assert_int_equal(wire_job_decode(held->job.data, held->job.length, &arena, &job, NULL), SL_OK);
+    if (held->step == STEP_TRANSCODE) {
+        const struct encoder_name *name = encoder_find(job.transcode.rungs[0].encoder);
+        assert_non_null(name);
+        if (name->kind != DEVICE_CPU)
+            snprintf(report.device_id, sizeof report.device_id, "%s0", name->name);
+    }
     report.outputs = sl_arena_array(&arena, 256, sizeof *report.outputs);
     switch (held->step) {
     case STEP_PROBE:

@@ -114,9 +114,12 @@ struct agent {
     bool forget;        /* drop tokens once a verdict came (else they are stated again) */
     uint64_t seam_lie;  /* added to seam_first of chunks whose preroll is less than seam_cure */
     int32_t seam_cure;
-    int32_t seconds;     /* of the source that its probe finds, */
-    int32_t fps;         /* with so many frames each */
-    int64_t patience_ns; /* for an answer */
+    int32_t seconds;              /* of the source that its probe finds, */
+    int32_t fps;                  /* with so many frames each */
+    int64_t patience_ns;          /* for an answer */
+    struct device_row devices[2]; /* beside its CPU */
+    int32_t device_count;
+    const char *encoder_lie; /* what its reports call the encoder; NULL: as asked */
     struct sync_answer last;
     struct sl_arena arena;
 };
