@@ -10,7 +10,6 @@
  * of a 2160p source: 2.7 GB, most of it lookahead and reference frames of the encoders. */
 #define TRANSCODE_MILLICORES 1000
 #define TRANSCODE_BASE_BYTES (64 * MIB)
-#define ENCODE_BYTES_PER_PIX 144
 #define AUDIO_MILLICORES     1000
 #define AUDIO_BYTES          (256 * MIB)
 /* A walk through the source, and memory for TEXT_BYTES_MAX of cues a few times over. */
@@ -27,6 +26,10 @@
 /* Decodes samples of every rung, one at a time. */
 #define VERIFY_MILLICORES    500
 #define VERIFY_BYTES         (512 * MIB)
+
+/* By preset medium in one thread: H.264 of 8 bits, the others of 10 at 1080p. */
+static const int64_t encode_bytes_per_pix[CODEC_COUNT] = {
+    [CODEC_H264] = 144, [CODEC_H265] = 290, [CODEC_AV1] = 350, [CODEC_VP9] = 90};
 
 bool plan_piece_split(const struct plan *plan, int32_t piece, int32_t *chunk, enum codec *codec)
 {
@@ -59,7 +62,7 @@ struct demand plan_transcode_demand(const struct plan *plan, int32_t piece)
     return (struct demand){
         .cpu_millicores = TRANSCODE_MILLICORES,
         .memory_bytes = TRANSCODE_BASE_BYTES + source_pix * PLAN_DECODE_BYTES_PER_PIX +
-                        (frame_pix - source_pix) * ENCODE_BYTES_PER_PIX,
+                        (frame_pix - source_pix) * encode_bytes_per_pix[codec],
         .work_mpix = plan_work_mpix(chunk->frame_count, frame_pix),
         .fetch_bytes = fetch_estimate(plan, chunk),
     };
