@@ -133,7 +133,9 @@ function choice(name, entries, selected, take) {
 const trackName = (track, i) => track.name || track.lang || `track ${i + 1}`;
 
 function choicesWire(hls, Hls) {
-  const levelName = (level) => `${level.height ? level.height + "p" : level.name || "sound"} · ${Math.round(level.bitrate / 1000)} kbit/s`;
+  const codecName = (level) => ({ avc1: "H.264", hvc1: "H.265", av01: "AV1", vp09: "VP9" })[(level.videoCodec || "").slice(0, 4)] || "";
+  const levelName = (level) => [level.height ? level.height + "p" : level.name || "sound", `${Math.round(level.bitrate / 1000)} kbit/s`,
+    new Set(hls.levels.map(codecName)).size > 1 ? codecName(level) : ""].filter(Boolean).join(" · ");
   const levels = () => {
     const order = hls.levels.map((level, i) => [i, level]).sort(([, a], [, b]) => b.height - a.height || b.bitrate - a.bitrate);
     choice("quality", [[-1, "Auto"], ...order.map(([i, level]) => [i, levelName(level)])], hls.autoLevelEnabled ? -1 : hls.nextLevel, (i) => { hls.nextLevel = i; });
