@@ -10,6 +10,7 @@
 #   make fuzz [FUZZ_SECONDS=600]                        libFuzzer over probe, planner, wire, YAML, manifests
 #   make test-browser                                   playback in headless Chromium
 #   make bench                                          figures as ratios, beside ffmpeg
+#   make gpu-check [STANDIN=1]                          kernels' truth and times on this machine's GPU: gpu-report.json
 #   make format-check | lint                            clang-format, cppcheck, shellcheck
 #   make standin                                        devices made of software, to try policies with
 #   make install [PREFIX=/usr/local DESTDIR=]           programs, systemd units, user, /etc/sluice
@@ -254,40 +255,40 @@ fuzz:
 # Stand-in devices: drivers that encode in software behind the vendors' interfaces; tests/standin/README.md. They
 # are loaded by programs of every kind, so no sanitizer is built into them. Their functions are declared by those who
 # load them, as types alone.
-STANDIN := build/standin
+STANDIN_DIR := build/standin
 STANDIN_CFLAGS := -std=gnu17 $(CFLAGS) $(WARN) -Wno-missing-prototypes -fPIC -fvisibility=hidden -fstack-protector-strong -pthread -MMD -MP
 STANDIN_LDFLAGS := -shared -pthread -Wl,-z,relro,-z,now,-z,nodelete,-z,defs -Wl,--as-needed -Wl,--enable-new-dtags,-rpath,'$$ORIGIN'
 # AV1 where the headers of NVENC have it.
 STANDIN_AV1 := $(if $(shell pkg-config --atleast-version=12 ffnvcodec 2>/dev/null && echo yes),-DSTANDIN_AV1)
-standin_objs = $(patsubst %.c,$(STANDIN)/obj/%.o,$(1))
+standin_objs = $(patsubst %.c,$(STANDIN_DIR)/obj/%.o,$(1))
 STANDIN_SOFT := $(call standin_objs,tests/standin/soft.c tests/standin/soft_x264.c tests/standin/soft_x265.c $(if $(STANDIN_AV1),tests/standin/soft_aom.c))
-STANDIN_FILES := $(addprefix $(STANDIN)/,libcuda.so.1 libnvidia-encode.so.1 libnvidia-ml.so.1 half/libcuda.so.1 sluice_drv_video.so standin-stat)
+STANDIN_FILES := $(addprefix $(STANDIN_DIR)/,libcuda.so.1 libnvidia-encode.so.1 libnvidia-ml.so.1 half/libcuda.so.1 sluice_drv_video.so standin-stat)
 
 .PHONY: standin
 standin: $(STANDIN_FILES)
 tests-drivers: standin
 
-$(STANDIN)/obj/%.o: %.c
+$(STANDIN_DIR)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,"$< (stand-in)")
 	$(Q)$(CC) $(CPPFLAGS) $(STANDIN_AV1) $(STANDIN_CFLAGS) -c -o $@ $<
-$(STANDIN)/libcuda.so.1: $(call standin_objs,tests/standin/cuda.c tests/standin/cuda_memory.c tests/standin/cuda_absent.c tests/standin/state.c $(wildcard gpu/*twin*.c))
+$(STANDIN_DIR)/libcuda.so.1: $(call standin_objs,tests/standin/cuda.c tests/standin/cuda_memory.c tests/standin/cuda_absent.c tests/standin/state.c $(wildcard gpu/*twin*.c))
 	$(call say,LD,$@)
 	$(Q)$(CC) $(STANDIN_LDFLAGS) -Wl,-soname,libcuda.so.1 -o $@ $^ -lm
-$(STANDIN)/libnvidia-encode.so.1: $(call standin_objs,tests/standin/nvenc.c tests/standin/nvenc_query.c) $(STANDIN_SOFT) $(STANDIN)/libcuda.so.1
+$(STANDIN_DIR)/libnvidia-encode.so.1: $(call standin_objs,tests/standin/nvenc.c tests/standin/nvenc_query.c) $(STANDIN_SOFT) $(STANDIN_DIR)/libcuda.so.1
 	$(call say,LD,$@)
 	$(Q)$(CC) $(STANDIN_LDFLAGS) -Wl,-soname,libnvidia-encode.so.1 -o $@ $^ -lx264 -lx265 $(if $(STANDIN_AV1),-laom) -lm
-$(STANDIN)/libnvidia-ml.so.1: $(call standin_objs,tests/standin/nvml.c) $(STANDIN)/libcuda.so.1
+$(STANDIN_DIR)/libnvidia-ml.so.1: $(call standin_objs,tests/standin/nvml.c) $(STANDIN_DIR)/libcuda.so.1
 	$(call say,LD,$@)
 	$(Q)$(CC) $(STANDIN_LDFLAGS) -Wl,-soname,libnvidia-ml.so.1 -o $@ $^
-$(STANDIN)/sluice_drv_video.so: $(call standin_objs,$(wildcard tests/standin/va_*.c) tests/standin/state.c) $(STANDIN_SOFT) tests/standin/va_driver.map
+$(STANDIN_DIR)/sluice_drv_video.so: $(call standin_objs,$(wildcard tests/standin/va_*.c) tests/standin/state.c) $(STANDIN_SOFT) tests/standin/va_driver.map
 	$(call say,LD,$@)
 	$(Q)$(CC) $(STANDIN_LDFLAGS) -Wl,--version-script=tests/standin/va_driver.map -o $@ $(filter %.o,$^) \
 		-lx264 -lx265 $(if $(STANDIN_AV1),-laom) -lswscale -lavutil -lm
 # Half a driver: libcuda without its encode library.
-$(STANDIN)/half/libcuda.so.1: $(STANDIN)/libcuda.so.1
+$(STANDIN_DIR)/half/libcuda.so.1: $(STANDIN_DIR)/libcuda.so.1
 	@mkdir -p $(@D) && ln -sf ../libcuda.so.1 $@
-$(STANDIN)/standin-stat: $(call standin_objs,tests/standin/standin_stat.c tests/standin/state.c)
+$(STANDIN_DIR)/standin-stat: $(call standin_objs,tests/standin/standin_stat.c tests/standin/state.c)
 	$(call say,LD,$@)
 	$(Q)$(CC) -pie -pthread -o $@ $^
 
@@ -339,6 +340,15 @@ bench:
 	@$(MAKE) --no-print-directory -j2 all bench-bins standin
 	@bench/run
 
+# Needs a C compiler, nvcc or clang, and the driver; what else of the tree can be built here is built and run as well.
+GPU_CHECK := $(wildcard bench/gpu_check*.c) gpu/gpu_scale.c gpu/gpu_measure_plan.c $(wildcard gpu/*twin*.c) base/error.c
+build/gpu-check: $(GPU_CHECK) bench/gpu_check.h $(wildcard gpu/*.h)
+	$(call say,CC,$@)
+	$(Q)$(CC) -I. -D_GNU_SOURCE -std=gnu17 -O2 -g $(WARN) -o $@ $(GPU_CHECK) -ldl -lm
+.PHONY: gpu-check
+gpu-check:
+	@STANDIN=$(STANDIN) GPU_CC=$(GPU_CC) GPU_IMAGE=$(GPU_IMAGE) MAKE="$(MAKE)" bench/gpu-check || [ $$? -eq 77 ]
+
 demo:
 	@tools/deps.sh build demo
 	@$(MAKE) --no-print-directory -j2 all
@@ -374,8 +384,8 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(PROGRAMS:%=$(B)/%) $(DESTDIR)$(PREFIX)/bin
 	@# The stand-in devices, for `sluice up --standin`, where somebody has built them.
-	if [ -e $(STANDIN)/libnvidia-encode.so.1 ]; then install -d $(DESTDIR)$(PREFIX)/lib/sluice/standin && \
-		install -m 755 $(wildcard $(STANDIN)/*.so.1 $(STANDIN)/*.so $(STANDIN)/standin-stat) $(DESTDIR)$(PREFIX)/lib/sluice/standin; fi
+	if [ -e $(STANDIN_DIR)/libnvidia-encode.so.1 ]; then install -d $(DESTDIR)$(PREFIX)/lib/sluice/standin && \
+		install -m 755 $(wildcard $(STANDIN_DIR)/*.so.1 $(STANDIN_DIR)/*.so $(STANDIN_DIR)/standin-stat) $(DESTDIR)$(PREFIX)/lib/sluice/standin; fi
 	tools/install.sh "$(DESTDIR)" "$(PREFIX)" $(B)/web
 
--include $(shell find $(B)/obj $(STANDIN)/obj -name '*.d' 2>/dev/null)
+-include $(shell find $(B)/obj $(STANDIN_DIR)/obj -name '*.d' 2>/dev/null)

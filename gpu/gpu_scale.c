@@ -7,6 +7,8 @@
 /* Blocks that keep the largest GPUs busy for a few rounds. */
 #define BLOCKS_WANTED    800
 #define SHARED_BYTES_MAX 40960
+/* Warps of a block, of which some may only fetch. */
+#define WARPS_MIN        4
 #define CHUNK_ROWS       16
 /* Vectors that a thread fetches for a chunk: as many as it has under way. */
 #define CHUNK_FETCHES    4
@@ -469,8 +471,21 @@ static int32_t jobs_all(const struct maker *m, int kind, int32_t strips)
     return jobs;
 }
 
-/* How many strips keep most lanes at work that is not done twice. Luma decides how many warps a block has. */
-static int32_t strips_choose(const struct maker *m, int kind, int32_t warps_max)
+static int32_t threads_for(int32_t jobs)
+{
+    return (jobs < WARPS_MIN ? WARPS_MIN : jobs) * GPU_LANES;
+}
+
+/* Could the threads of a block fetch a row of such a strip at once, and keep some? */
+static bool strip_fits(const struct maker *m, int kind, double width, double ratio, int32_t threads)
+{
+    double tile = width + 8 * ratio + 40;
+    double bytes = tile * (gpu_layout_is_wide(m->params->layout) ? 2 : 1) * (kind + 1);
+    return bytes / 16 <= threads && 4 * bytes <= SHARED_BYTES_MAX;
+}
+
+/* How many strips keep most lanes at work that is not done twice. threads: of a block; 0: as many as the strips ask for. */
+static int32_t strips_choose(const struct maker *m, int kind, int32_t threads)
 {
     int32_t pairs = 0, most = 1;
     double ratio = 1;
@@ -485,20 +500,18 @@ static int32_t strips_choose(const struct maker *m, int kind, int32_t warps_max)
     double best_score = 0;
     for (int32_t strips = 1; strips <= most; strips++) {
         int32_t jobs = jobs_all(m, kind, strips);
-        if (jobs > warps_max)
-            continue;
         double width = (double)m->ladder.planes[kind].width / strips;
+        if (jobs > (threads ? threads / GPU_LANES : GPU_WARPS_MAX) ||
+            !strip_fits(m, kind, width, ratio, threads ? threads : threads_for(jobs)))
+            continue;
         double busy = (double)pairs / ((double)strips * jobs * GPU_LANES);
         double score = busy * width / (width + 5 * ratio + 16);
-        /* Few warps in a block meet less often than they could. */
-        if (jobs < 4 && strips > 1)
+        if (jobs < WARPS_MIN && strips > 1)
             score *= 0.8;
         if (score > best_score) {
             best_score = score;
             best = strips;
         }
-        if (jobs == m->params->rung_count)
-            break;
     }
     return best;
 }
@@ -628,12 +641,12 @@ static int ladder_make(struct maker *m, struct sl_failure *why)
     if (code != SL_OK)
         return code;
     int32_t strips[2];
-    strips[0] = strips_choose(m, 0, GPU_WARPS_MAX);
-    strips[1] = strips[0] ? strips_choose(m, 1, jobs_all(m, 0, strips[0])) : 0;
+    strips[0] = strips_choose(m, 0, 0);
+    m->threads = strips[0] ? threads_for(jobs_all(m, 0, strips[0])) : 0;
+    strips[1] = strips[0] ? strips_choose(m, 1, m->threads) : 0;
     if (!strips[0] || !strips[1])
         return sl_fail(why, SL_EUNSUPPORTED, "%d pictures are too many for one block of threads",
                        params->rung_count);
-    m->threads = jobs_all(m, 0, strips[0]) * GPU_LANES;
     int32_t segments = segments_choose(m, strips[0] + strips[1]);
     for (int kind = 0; code == SL_OK && kind < 2; kind++) {
         code = strips_make(m, kind, strips[kind], why);

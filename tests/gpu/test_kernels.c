@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "gpu/gpu_measure.h"
+#include "gpu/gpu_measure_plan.h"
 #include "gpu/gpu_scale.h"
 #include "gpu/gpu_twins.h"
 #include "tests/gpu/emulate.h"
@@ -366,6 +366,8 @@ static const struct shape shapes[] = {
     {HAL_NV12, 960, 540, {0}, 0, false, 1, 2, {{HAL_NV12, 64, 36}, {HAL_NV12, 88, 48}}},
     /* square samples of a narrow picture */
     {HAL_NV12, 352, 288, {0}, 0, false, 1, 2, {{HAL_NV12, 384, 288}, {HAL_NV12, 192, 144}}},
+    /* few columns of few rungs, and a source wider than their threads could fetch a row of */
+    {HAL_P010, 1920, 128, {0}, 0, false, 1, 1, {{HAL_P010, 128, 10}}},
     {HAL_NV12, 16, 16, {0}, 0, false, 1, 2, {{HAL_NV12, 16, 16}, {HAL_NV12, 2, 2}}},
 };
 
