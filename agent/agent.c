@@ -54,9 +54,11 @@ static int core_make(struct agent *agent, struct sl_failure *why)
 
 static int threads_start(struct agent *agent, struct sl_failure *why)
 {
-    static void *(*const runs[])(void *) = {agent_lane_parked, agent_lane_news, agent_prober};
-    pthread_t *const threads[] = {&agent->lanes[0], &agent->lanes[1], &agent->prober};
-    for (int i = 0; i < LANES + 1; i++) {
+    static void *(*const runs[])(void *) = {agent_lane_parked, agent_lane_news, agent_prober,
+                                            agent_calibrator};
+    pthread_t *const threads[] = {&agent->lanes[0], &agent->lanes[1], &agent->prober,
+                                  &agent->calibrator};
+    for (int i = 0; i < LANES + 2; i++) {
         if (pthread_create(threads[i], NULL, runs[i], agent) != 0)
             return sl_fail(why, SL_ENOMEM, "cannot start a thread");
         agent->thread_count++;
@@ -79,6 +81,8 @@ int agent_open(const struct agent_options *options, struct agent **out, struct s
     if (!agent)
         return sl_fail(why, SL_ENOMEM, "not enough memory to start");
     agent->options = *options;
+    if (agent->options.calibrate_idle_ns <= 0)
+        agent->options.calibrate_idle_ns = AGENT_CALIBRATE_IDLE_NS;
     agent->exit_code = -1;
     agent->lease_timeout_ns = SL_S_TO_NS(12);
     agent->scratch =
@@ -181,7 +185,8 @@ void agent_close(struct agent **at)
         leases_end(agent);
     }
     pthread_mutex_unlock(&agent->lock);
-    pthread_t *const threads[] = {&agent->lanes[0], &agent->lanes[1], &agent->prober};
+    pthread_t *const threads[] = {&agent->lanes[0], &agent->lanes[1], &agent->prober,
+                                  &agent->calibrator};
     for (int i = 0; i < LANES && agent->client; i++)
         wire_client_interrupt(agent->client, i);
     for (int i = 0; i < agent->thread_count; i++)

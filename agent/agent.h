@@ -2,7 +2,8 @@
  *
  * Two threads ask the daemon: lane 0 has a request parked there until there is work, lane 1 carries news at
  * once, one request for all that has happened while the last was under way. Each lease has a thread that lasts
- * from its grant to the verdict on it. One thread probes the devices until that succeeds.
+ * from its grant to the verdict on it. One thread probes the devices until that succeeds; another
+ * measures, when the node has nothing to do, devices whose speed is not known.
  *
  * Owns:     the scratch folder's lock, the connection, all threads and workers.
  * Errors:   open's sentence says what to do.
@@ -24,12 +25,16 @@
 /* Exit status, as design section 10 has them. */
 enum { AGENT_EXIT_LEFT = 0, AGENT_EXIT_USAGE = 2, AGENT_EXIT_REFUSED = 5, AGENT_EXIT_FAULT = 6 };
 
+#define AGENT_CALIBRATE_IDLE_NS SL_S_TO_NS(10)
+
 struct agent_options {
     const char *wires[AGENT_WIRES_MAX];
     int wire_count;
     const char *scratch;
     const char *worker; /* path of sluice-worker */
     char name[NODE_NAME_BYTES];
+    int64_t
+        calibrate_idle_ns; /* without a lease for so long, unknown speeds are measured; 0: AGENT_CALIBRATE_IDLE_NS */
     struct config_agent config;
 };
 

@@ -60,6 +60,7 @@ static void devices_take(struct agent *agent, const struct device_row *rows, int
     sl_info(NULL, "this node offers %d CPUs and %" PRId64 " MiB", cpus, total.memory_bytes >> 20);
     worker_pool_slots_set(agent->pool, cpus);
     device_table_fill(agent->devices, rows, count);
+    agent_speeds_take(agent);
     pthread_mutex_lock(&agent->lock);
     agent->offers = true;
     agent_devices_state(agent);

@@ -63,7 +63,8 @@ struct agent {
 
     pthread_t lanes[LANES];
     pthread_t prober;
-    int thread_count; /* lanes, then prober */
+    pthread_t calibrator;
+    int thread_count; /* lanes, prober, calibrator */
 };
 
 /* With the lock held: waits for a change, ns at most. */
@@ -83,5 +84,10 @@ void agent_leases_stop(struct agent *agent);
 /* With the lock held: what the next request says of the devices. */
 void agent_devices_state(struct agent *agent);
 void *agent_prober(void *agent);
+
+/* agent_speeds.c */
+/* Without the lock: what was measured of the devices goes into their table. */
+void agent_speeds_take(struct agent *agent);
+void *agent_calibrator(void *agent);
 
 #endif

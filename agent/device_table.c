@@ -75,6 +75,13 @@ void device_table_fill(struct device_table *t, const struct device_row *rows, in
     pthread_mutex_unlock(&t->lock);
 }
 
+void device_table_speeds(struct device_table *t, const struct hal_speeds *speeds)
+{
+    pthread_mutex_lock(&t->lock);
+    hal_table_speeds(&t->table, speeds);
+    pthread_mutex_unlock(&t->lock);
+}
+
 int device_table_claim(struct device_table *t, enum codec codec, const char *encoder,
                        int32_t wanted, const char *prefer, struct hal_claim *out,
                        struct sl_failure *why)

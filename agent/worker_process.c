@@ -59,7 +59,7 @@ static void environment_fill(char *out[PASSED_ON_MAX + 2])
     out[count] = NULL;
 }
 
-static int spawn(const char *program, const char *argument, int socket, pid_t *out)
+static int spawn(const char *program, const char *const *arguments, int socket, pid_t *out)
 {
     posix_spawn_file_actions_t files;
     posix_spawnattr_t attributes;
@@ -79,15 +79,17 @@ static int spawn(const char *program, const char *argument, int socket, pid_t *o
     posix_spawnattr_setpgroup(&attributes, 0);
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &all);
-    char *const arguments[] = {(char *)program, (char *)argument, NULL};
-    int error = posix_spawn(out, program, &files, &attributes, arguments, environment);
+    char *argv[WORKER_ARGUMENTS_MAX + 2] = {(char *)program};
+    for (int i = 0; arguments && arguments[i] && i < WORKER_ARGUMENTS_MAX; i++)
+        argv[i + 1] = (char *)arguments[i];
+    int error = posix_spawn(out, program, &files, &attributes, argv, environment);
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&files);
     return error;
 }
 
-int worker_process_start(const char *program, const char *argument, struct worker_process *out,
-                         struct sl_failure *why)
+int worker_process_start(const char *program, const char *const *arguments,
+                         struct worker_process *out, struct sl_failure *why)
 {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
@@ -99,7 +101,7 @@ int worker_process_start(const char *program, const char *argument, struct worke
         return sl_fail(why, SL_EWORKER, "cannot start a worker: %s", strerror(errno));
     }
     pid_t pid = 0;
-    int error = spawn(program, argument, socket, &pid);
+    int error = spawn(program, arguments, socket, &pid);
     close(socket);
     if (error) {
         close(pair[0]);
@@ -183,6 +185,14 @@ void worker_process_kill(const struct worker_process *worker)
     /* The group is the worker's own since before its program ran; the pid is ours until it is reaped. */
     kill(-worker->pid, SIGKILL);
     kill(worker->pid, SIGKILL);
+}
+
+int worker_process_wait(const struct worker_process *worker, int64_t patience_ns)
+{
+    /* Its end of the socket closes with it. */
+    struct pollfd ended = {.fd = worker->socket, .events = POLLIN};
+    int ready = poll(&ended, 1, (int)SL_NS_TO_MS(patience_ns));
+    return ready > 0 ? SL_OK : SL_ETIMEDOUT;
 }
 
 /* The most memory that it ever had; anybody may read that. */
@@ -280,7 +290,8 @@ int worker_process_probe(const char *program, struct device_row *rows, int32_t m
                          struct sl_failure *why)
 {
     struct worker_process worker;
-    int code = worker_process_start(program, "--probe-devices", &worker, why);
+    static const char *const arguments[] = {"--probe-devices", NULL};
+    int code = worker_process_start(program, arguments, &worker, why);
     if (code)
         return code;
     struct control_frame frame = {0};

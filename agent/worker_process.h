@@ -38,9 +38,11 @@ struct worker_costs {
     int signal;    /* or 0 */
 };
 
-/* argument NULL: one that waits for a job. */
-int worker_process_start(const char *program, const char *argument, struct worker_process *out,
-                         struct sl_failure *why);
+/* arguments: what comes after the program's name, at most WORKER_ARGUMENTS_MAX and then NULL; NULL alone: one that waits
+ * for a job. */
+#define WORKER_ARGUMENTS_MAX 8
+int worker_process_start(const char *program, const char *const *arguments,
+                         struct worker_process *out, struct sl_failure *why);
 /* Waits for its READY. What it says instead is the failure; SL_EUNREACH: it has ended. */
 int worker_process_ready(struct worker_process *worker, struct sl_failure *why);
 /* From here on its CPU time counts. */
@@ -59,6 +61,9 @@ void worker_process_reap(struct worker_process *worker, int64_t patience_ns,
 
 /* Says in words how it ended, as the failure of its lease: SL_ECRASH, SL_EWORKER. */
 int worker_process_explain(const struct worker_costs *costs, struct sl_failure *out);
+
+/* Waits for the end of one that says nothing over its socket. SL_ETIMEDOUT after patience_ns. */
+int worker_process_wait(const struct worker_process *worker, int64_t patience_ns);
 
 /* Runs the worker with --probe-devices. */
 int worker_process_probe(const char *program, struct device_row *rows, int32_t max, int32_t *count,

@@ -170,7 +170,8 @@ static int start(struct worker_warm *warm, const struct hal_claim *claim,
     char argument[DEVICE_ID_BYTES + 32];
     snprintf(argument, sizeof argument, "--device=%s:%s", device_kind_word(claim->kind),
              claim->device_id);
-    int code = worker_process_start(warm->program, argument, out, why);
+    const char *const arguments[] = {argument, NULL};
+    int code = worker_process_start(warm->program, arguments, out, why);
     if (code)
         return code;
     out->serves_more = true;

@@ -39,8 +39,9 @@ static const struct config_key retry_keys[] = {
 static const struct config_key aging_keys[] = {
     {"low", false}, {"normal", false}, {"high", false}, {"urgent", false}, {NULL, false}};
 static const struct config_key agent_keys[] = {
-    {"cpus", false}, {"memory", false},  {"cache", false},   {"objects", false},
-    {"spot", false}, {"give_up", false}, {"devices", false}, {NULL, false}};
+    {"cpus", false},    {"memory", false},    {"cache", false},
+    {"objects", false}, {"spot", false},      {"give_up", false},
+    {"devices", false}, {"calibrate", false}, {NULL, false}};
 static const struct config_key device_keys[] = {
     {"sessions", false}, {"disable", false}, {NULL, false}};
 
@@ -75,6 +76,7 @@ void config_default(struct config *out)
             {
                 .cache_bytes_max = 2 * GIB,
                 .give_up_ns = SL_S_TO_NS(600),
+                .calibrate = true,
             },
     };
     limits_default(&out->daemon.limits);
@@ -410,6 +412,7 @@ static void read_agent(const struct config_reader *reader, const struct config_n
     if (config_read_choice(reader, config_map_find(node, "objects"), object_words, &at))
         agent->objects_http = at == 1;
     config_read_bool(reader, config_map_find(node, "spot"), &agent->spot);
+    config_read_bool(reader, config_map_find(node, "calibrate"), &agent->calibrate);
     config_read_duration(reader, config_map_find(node, "give_up"), SL_S_TO_NS(10),
                          SL_S_TO_NS(86400), &agent->give_up_ns);
     read_devices(reader, config_map_find(node, "devices"), agent);

@@ -115,6 +115,19 @@ void hal_table_fill(struct hal_table *table, const struct device_row *rows, int3
     *table = next;
 }
 
+void hal_table_speeds(struct hal_table *table, const struct hal_speeds *speeds)
+{
+    for (int32_t i = 0; i < table->count; i++) {
+        struct hal_device *device = &table->devices[i];
+        struct device_row row;
+        hal_device_report(device, &row);
+        hal_speeds_fill(speeds, &row);
+        for (int32_t r = 0; r < device->row_count; r++)
+            if (device->rows[r].direction == HAL_ENCODE)
+                device->rows[r].mpix_per_s = row.mpix_per_s[device->rows[r].codec];
+    }
+}
+
 struct hal_device *hal_table_find(struct hal_table *table, const char *device_id)
 {
     for (int32_t i = 0; i < table->count; i++)

@@ -13,6 +13,7 @@
 #define SL_HAL_HAL_TABLE_H
 
 #include "hal/hal.h"
+#include "hal/hal_speed.h"
 
 #define HAL_LEARNED_NS (INT64_C(600) * 1000000000)
 
@@ -45,6 +46,9 @@ void hal_table_release(struct hal_table *table, struct hal_claim *claim);
 /* The device opened got sessions for the claim and refused the next. */
 void hal_table_refused(struct hal_table *table, int64_t now_ns, const struct hal_claim *claim,
                        int32_t got);
+
+/* Rates of devices as they were measured. */
+void hal_table_speeds(struct hal_table *table, const struct hal_speeds *speeds);
 
 /* NULL where it is not there. */
 struct hal_device *hal_table_find(struct hal_table *table, const char *device_id);

@@ -173,7 +173,7 @@ static int figure_give(const struct measure *m, int32_t sessions, double total,
     char line[512];
     if (hal_speed_print(&speed, line, sizeof line) < 0)
         return sl_fail(why, SL_ELIMIT, "the name of a device is too long");
-    if (printf("%s\n", line) < 0 || fflush(stdout) != 0)
+    if (!m->params->quiet && (printf("%s\n", line) < 0 || fflush(stdout) != 0))
         return sl_fail(why, SL_EIO, "nobody reads the figures");
     if (!m->params->into || m->device->standin)
         return SL_OK;

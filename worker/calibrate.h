@@ -29,6 +29,7 @@ struct calibrate_params {
     const char *device_id;
     enum calibrate_depth depth;
     const char *into; /* file of hal/hal_speed.h; NULL: nothing is kept. Never of a stand-in. */
+    bool quiet;       /* no lines on standard output */
 };
 
 /* The exit status. */

@@ -65,6 +65,7 @@ int main(int argc, char **argv)
         {"quick", no_argument, NULL, 'q'},
         {"full", no_argument, NULL, 'f'},
         {"into", required_argument, NULL, 'i'},
+        {"quiet", no_argument, NULL, 's'},
         {"version", no_argument, NULL, 'v'},
         {"help", no_argument, NULL, 'h'},
         {0},
@@ -108,6 +109,9 @@ int main(int argc, char **argv)
             break;
         case 'f':
             measure.depth = CALIBRATE_FULL;
+            break;
+        case 's':
+            measure.quiet = true;
             break;
         case 'i':
             measure.into = optarg;

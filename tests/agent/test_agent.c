@@ -52,6 +52,7 @@ struct fake_daemon {
     int requests, leaving_requests;
     struct sync_request last; /* its arrays are gone */
     enum device_health last_health;
+    int64_t last_mpix;
     char last_reason[DEVICE_REASON_BYTES];
     struct sync_answer base;
 };
@@ -121,6 +122,7 @@ static void on_request(void *arg, struct wire_pending *pending, const void *byte
     d->last = request;
     if (request.device_count > 0) {
         d->last_health = request.devices[0].health;
+        d->last_mpix = request.devices[0].mpix_per_s[CODEC_H264];
         memcpy(d->last_reason, request.devices[0].health_reason, sizeof d->last_reason);
     }
     if (!d->refuse.code) {
@@ -457,6 +459,33 @@ static void test_a_node_whose_workers_do_not_start_offers_nothing_meanwhile(void
     daemon_stop(d);
 }
 
+/* Idle for long enough, a device of unknown speed is measured; the daemon is told, and the next agent knows. */
+static void test_unknown_speeds_are_measured_once_and_kept(void **state)
+{
+    (void)state;
+    struct fake_daemon *d = daemon_start();
+    char url[64], speeds[160];
+    struct stat before, after;
+    struct agent_options options = options_for(d, url);
+    options.calibrate_idle_ns = SL_MS_TO_NS(50);
+    struct agent *agent;
+    assert_int_equal(agent_open(&options, &agent, NULL), SL_OK);
+    AWAIT(d, d->last_mpix == 123);
+    agent_close(&agent);
+    snprintf(speeds, sizeof speeds, "%s/speeds", d->place.scratch_path);
+    assert_int_equal(stat(speeds, &before), 0);
+    options.config.calibrate = false;
+    pthread_mutex_lock(&d->lock);
+    d->last_mpix = 0;
+    pthread_mutex_unlock(&d->lock);
+    assert_int_equal(agent_open(&options, &agent, NULL), SL_OK);
+    AWAIT(d, d->last_mpix == 123);
+    agent_close(&agent);
+    assert_int_equal(stat(speeds, &after), 0);
+    assert_int_equal(after.st_mtim.tv_nsec, before.st_mtim.tv_nsec);
+    daemon_stop(d);
+}
+
 static void test_one_scratch_folder_serves_one_agent(void **state)
 {
     (void)state;
@@ -530,6 +559,7 @@ int main(void)
         cmocka_unit_test(test_another_version_is_refused_at_once),
         cmocka_unit_test(test_a_worker_that_cannot_probe_offers_nothing),
         cmocka_unit_test(test_a_node_whose_workers_do_not_start_offers_nothing_meanwhile),
+        cmocka_unit_test(test_unknown_speeds_are_measured_once_and_kept),
         cmocka_unit_test(test_one_scratch_folder_serves_one_agent),
         cmocka_unit_test(test_identity_outlives_restarts_and_leftovers_do_not),
         cmocka_unit_test(test_a_missing_worker_is_named_at_start),
