@@ -19,6 +19,7 @@ struct worker_pool {
     int32_t spare_count;
     int32_t slots;
     int32_t running;
+    uint32_t started;
     int64_t complained_at_ns;
 };
 
@@ -47,6 +48,15 @@ void worker_pool_close(struct worker_pool **at)
     free(pool);
 }
 
+/* With the lock held. Numbered in turn: that spreads them over the machine's memory nodes (cpu/cpu_pool.h). */
+static int start(struct worker_pool *pool, struct worker_process *out, struct sl_failure *why)
+{
+    char slot[32];
+    snprintf(slot, sizeof slot, "--slot=%u", pool->started++ & 0xffff);
+    const char *const arguments[] = {slot, NULL};
+    return worker_process_start(pool->program, arguments, out, why);
+}
+
 static int32_t spare_wanted(const struct worker_pool *pool)
 {
     if (pool->slots == 0)
@@ -62,7 +72,7 @@ static void spare_fill(struct worker_pool *pool)
 {
     while (pool->spare_count < spare_wanted(pool)) {
         struct sl_failure why = {0};
-        if (worker_process_start(pool->program, NULL, &pool->spare[pool->spare_count], &why)) {
+        if (start(pool, &pool->spare[pool->spare_count], &why)) {
             int64_t now_ns = sl_now_ns();
             if (!pool->complained_at_ns || now_ns - pool->complained_at_ns > 60 * SL_NS_PER_S)
                 sl_warn(NULL, "no worker waits for work: %s", why.message);
@@ -93,9 +103,10 @@ int worker_pool_take(struct worker_pool *pool, struct worker_process *out, struc
             pool->spare_count--;
             memmove(pool->spare, pool->spare + 1,
                     (size_t)pool->spare_count * sizeof pool->spare[0]);
+        } else {
+            code = start(pool, &worker, why);
         }
         pthread_mutex_unlock(&pool->lock);
-        code = spare ? SL_OK : worker_process_start(pool->program, NULL, &worker, why);
         if (code)
             return code;
         code = worker_process_ready(&worker, why);

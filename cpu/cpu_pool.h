@@ -5,7 +5,7 @@
  * CPUs: what they are worth together is measured (worker/calibrate.h), not assumed.
  *
  * NUMA: a worker keeps to one memory node, so that its pictures lie beside the CPUs that work on them. Which one follows
- * from its slot: the agent numbers its workers, lowest free number first, so that the nodes fill evenly.
+ * from its slot: the agent numbers its workers in turn, so that the nodes fill evenly.
  *
  * Threads: any.
  */

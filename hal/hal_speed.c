@@ -10,8 +10,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#define CELLS       11
-#define SPEED_WORTH 97
+#define CELLS 11
 
 /* ---- lines ---- */
 
@@ -197,25 +196,4 @@ void hal_speeds_fill(const struct hal_speeds *speeds, struct device_row *row)
             row->kind == DEVICE_CPU ? best[codec]->mpix_per_s : best[codec]->total_mpix_per_s;
         row->mpix_per_s[codec] = rate < 1 ? 1 : (int64_t)(rate + 0.5);
     }
-}
-
-int32_t hal_speeds_threads(const struct hal_speeds *speeds, const char *device_id,
-                           const char *encoder)
-{
-    double one = 0;
-    int32_t most = 1;
-    /* First what one thread makes, then who comes near. */
-    for (int pass = 0; pass < 2; pass++)
-        for (int32_t i = 0; i < speeds->count; i++) {
-            const struct hal_speed *s = &speeds->items[i];
-            if (strcmp(s->device_id, device_id) != 0 || strcmp(s->encoder, encoder) != 0 ||
-                strcmp(s->preset, "medium") != 0 || strcmp(s->class, "1080p") != 0 || s->depth != 8)
-                continue;
-            if (pass == 0 && s->threads == 1 && s->total_mpix_per_s > one)
-                one = s->total_mpix_per_s;
-            if (pass == 1 && one > 0 && s->threads > most &&
-                s->total_mpix_per_s * 100 >= one * SPEED_WORTH)
-                most = s->threads;
-        }
-    return most;
 }

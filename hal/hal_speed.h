@@ -47,9 +47,4 @@ bool hal_speeds_know(const struct hal_speeds *speeds, const struct device_row *r
  * of a CPU pool with all of them at work, of a GPU all sessions together. Codecs that were not measured stay as they
  * are. */
 void hal_speeds_fill(const struct hal_speeds *speeds, struct device_row *row);
-/* How many threads an encode by this encoder is worth: the most with which all CPUs together still make SPEED_WORTH per
- * cent of what they make with one; 1 where nothing was measured. */
-int32_t hal_speeds_threads(const struct hal_speeds *speeds, const char *device_id,
-                           const char *encoder);
-
 #endif

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "cpu/cpu_pool.h"
 #include "media/media_log.h"
 #include "wire/wire_control.h"
 #include "worker/calibrate.h"
@@ -66,6 +67,7 @@ int main(int argc, char **argv)
         {"full", no_argument, NULL, 'f'},
         {"into", required_argument, NULL, 'i'},
         {"quiet", no_argument, NULL, 's'},
+        {"slot", required_argument, NULL, 'n'},
         {"version", no_argument, NULL, 'v'},
         {"help", no_argument, NULL, 'h'},
         {0},
@@ -109,6 +111,9 @@ int main(int argc, char **argv)
             break;
         case 'f':
             measure.depth = CALIBRATE_FULL;
+            break;
+        case 'n':
+            cpu_pool_pin(atoi(optarg));
             break;
         case 's':
             measure.quiet = true;

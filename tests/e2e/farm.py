@@ -107,6 +107,8 @@ class Farm:
         text = "daemon:\n  policies: %s\n" % self.policies
         if lease:
             text += "  lease:\n    timeout: %s\n    renew: %s\n" % lease
+        if "agent:" not in config:
+            text += "agent:\n  calibrate: false\n"  # it would encode beside what is tested
         with open(self.config, "w") as file:
             file.write(text + config)
         self.daemon = None

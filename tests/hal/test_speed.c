@@ -117,21 +117,6 @@ static void test_rates_are_per_cpu_and_per_gpu(void **state)
     hal_speeds_fini(&speeds);
 }
 
-static void test_threads_are_given_where_they_cost_nothing(void **state)
-{
-    (void)state;
-    put(speed("cpu", "d", "x264", CODEC_H264, "1080p", 8, 1, 400));
-    put(speed("cpu", "d", "x264", CODEC_H264, "1080p", 4, 2, 370));
-    put(speed("cpu", "d", "x265", CODEC_H265, "1080p", 8, 1, 100));
-    put(speed("cpu", "d", "x265", CODEC_H265, "1080p", 4, 2, 99));
-    put(speed("cpu", "d", "x265", CODEC_H265, "1080p", 2, 4, 96));
-    struct hal_speeds speeds = load();
-    assert_int_equal(hal_speeds_threads(&speeds, "cpu", "x264"), 1);
-    assert_int_equal(hal_speeds_threads(&speeds, "cpu", "x265"), 2);
-    assert_int_equal(hal_speeds_threads(&speeds, "cpu", "vpx"), 1);
-    hal_speeds_fini(&speeds);
-}
-
 static void test_lines_of_garbage_are_left_out(void **state)
 {
     (void)state;
@@ -167,8 +152,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_driver_that_changed_is_unknown, folder_make,
                                         folder_remove),
         cmocka_unit_test_setup_teardown(test_rates_are_per_cpu_and_per_gpu, folder_make,
-                                        folder_remove),
-        cmocka_unit_test_setup_teardown(test_threads_are_given_where_they_cost_nothing, folder_make,
                                         folder_remove),
         cmocka_unit_test_setup_teardown(test_lines_of_garbage_are_left_out, folder_make,
                                         folder_remove),
