@@ -121,6 +121,10 @@ static void test_demand_grows_with_the_picture_and_stays_under_a_gigabyte_at_108
     assert_int_equal(plan_build(&source.info, &source.index, &policy, &arena, &large, NULL), SL_OK);
     assert_true(plan_transcode_demand(&large, 2).memory_bytes > demand.memory_bytes);
     assert_true(plan_transcode_demand(&large, 2).memory_bytes < 1000000000);
+    /* Ten bits take more. */
+    int64_t eight = plan_transcode_demand(&large, 2).memory_bytes;
+    large.pictures[CODEC_H264].bit_depth = 10;
+    assert_true(plan_transcode_demand(&large, 2).memory_bytes > eight * 5 / 4);
     /* Where the container does not tell offsets, the share of the stream's bytes. */
     source.index.byte_offset[170] = -1;
     assert_int_equal(plan_build(&source.info, &source.index, &policy, &arena, &large, NULL), SL_OK);
