@@ -23,7 +23,7 @@ extern const struct hal_encode_ops vpx_encode_ops;
 
 /* "nvenc": H.264, H.265 and AV1 on NVIDIA's encode engines, as far as GPU, driver and libavcodec have them. */
 extern const struct hal_encode_ops nvenc_encode_ops;
-/* "vaapi": H.264 and H.265 on VA-API devices, as far as their drivers and libavcodec have them. */
+/* "vaapi": H.264, H.265, AV1 and VP9 on VA-API devices, as far as their drivers and libavcodec have them. */
 extern const struct hal_encode_ops vaapi_encode_ops;
 
 #endif

@@ -1,7 +1,6 @@
 /* H.264, H.265, VP9 and AV1 on VA-API devices, by libavcodec's *_vaapi, always on the HAL's own display.
  *
- * Quality:   a policy's crf is taken as the quality of ICQ and QVBR and as the QP of CQP for H.264 and H.265, whose
- *            scales are x264's; VP9 and AV1 count to 255 there and get the line of quality_of.
+ * Quality:   a policy's crf is the quality of ICQ and QVBR, 1 to 51 for every codec, and as the QP of CQP what qp_of says.
  *            Without maxrate: ICQ where the driver has it, else CQP. With maxrate: QVBR where it has that, else VBR that
  *            aims at maxrate and never goes below the QP of the crf. A driver with neither says in its row that it cannot.
  * Presets:   the common words, spread over the driver's quality levels where it tells how many it has, and those levels
@@ -24,6 +23,7 @@
 #include <string.h>
 
 #include "encoders/nal.h"
+#include "encoders/obu.h"
 #include "gpu/gpu_va.h"
 #include "gpu/gpu_va_upload.h"
 
@@ -42,11 +42,16 @@
 #define EXTRADATA_KEPT  64
 #define EXTRADATA_BYTES 512
 
+#define EIGHT_BIT       (1u << HAL_NV12 | 1u << HAL_I420)
+#define TEN_BIT         (1u << HAL_P010 | 1u << HAL_I420_10)
+
 static const struct vaapi_codec {
     enum codec codec;
     const char *library;
-    const char *patch; /* the bitstream filter that rewrites parameter sets; NULL: none needed */
+    enum AVCodecID id;
+    const char *patch; /* the bitstream filter that rewrites parameter sets; NULL: they tell all */
     int32_t size_min;
+    int32_t bframes_max;
     struct {
         const char *word; /* as policies name it */
         VAProfile profile;
@@ -56,19 +61,38 @@ static const struct vaapi_codec {
 } codecs[] = {
     {CODEC_H264,
      "h264_vaapi",
+     AV_CODEC_ID_H264,
      "h264_metadata",
      32,
-     {{"high", VAProfileH264High, FF_PROFILE_H264_HIGH, 1u << HAL_NV12 | 1u << HAL_I420},
-      {"main", VAProfileH264Main, FF_PROFILE_H264_MAIN, 1u << HAL_NV12 | 1u << HAL_I420},
+     BFRAMES_MAX,
+     {{"high", VAProfileH264High, FF_PROFILE_H264_HIGH, EIGHT_BIT},
+      {"main", VAProfileH264Main, FF_PROFILE_H264_MAIN, EIGHT_BIT},
       {"baseline", VAProfileH264ConstrainedBaseline, FF_PROFILE_H264_CONSTRAINED_BASELINE,
-       1u << HAL_NV12 | 1u << HAL_I420}}},
+       EIGHT_BIT}}},
     {CODEC_H265,
      "hevc_vaapi",
+     AV_CODEC_ID_HEVC,
      "hevc_metadata",
      64,
-     {{"main", VAProfileHEVCMain, FF_PROFILE_HEVC_MAIN, 1u << HAL_NV12 | 1u << HAL_I420},
-      {"main10", VAProfileHEVCMain10, FF_PROFILE_HEVC_MAIN_10,
-       1u << HAL_P010 | 1u << HAL_I420_10}}},
+     BFRAMES_MAX,
+     {{"main", VAProfileHEVCMain, FF_PROFILE_HEVC_MAIN, EIGHT_BIT},
+      {"main10", VAProfileHEVCMain10, FF_PROFILE_HEVC_MAIN_10, TEN_BIT}}},
+    /* B-frames of these two would be pictures that are not shown, which libavcodec leaves to filters to pack. */
+    {CODEC_AV1,
+     "av1_vaapi",
+     AV_CODEC_ID_AV1,
+     NULL,
+     64,
+     0,
+     {{"main", VAProfileAV1Profile0, FF_PROFILE_AV1_MAIN, EIGHT_BIT | TEN_BIT}}},
+    {CODEC_VP9,
+     "vp9_vaapi",
+     AV_CODEC_ID_VP9,
+     NULL,
+     64,
+     0,
+     {{"0", VAProfileVP9Profile0, FF_PROFILE_VP9_0, EIGHT_BIT},
+      {"2", VAProfileVP9Profile2, FF_PROFILE_VP9_2, TEN_BIT}}},
 };
 
 /* Parameter sets of one combination of parameters. */
@@ -121,18 +145,22 @@ static uint32_t rates_of(uint32_t modes)
     return rates;
 }
 
+static uint32_t layouts_of(uint32_t rt_formats)
+{
+    return (rt_formats & VA_RT_FORMAT_YUV420 ? EIGHT_BIT : 0) |
+           (rt_formats & VA_RT_FORMAT_YUV420_10 ? TEN_BIT : 0);
+}
+
 static int row_put(struct hal_device *device, const struct vaapi_codec *of, VADisplay display)
 {
     struct gpu_va_encode caps, best = {0};
     uint32_t layouts = 0;
     for (int i = 0; i < 4 && of->profiles[i].word; i++) {
-        uint32_t needed = of->profiles[i].layouts & (1u << HAL_P010) ? VA_RT_FORMAT_YUV420_10
-                                                                     : VA_RT_FORMAT_YUV420;
-        if (!gpu_va_encodes(display, of->profiles[i].profile, &caps) || !(caps.rt_formats & needed))
+        if (!gpu_va_encodes(display, of->profiles[i].profile, &caps))
             continue;
         if (!layouts)
             best = caps;
-        layouts |= of->profiles[i].layouts;
+        layouts |= of->profiles[i].layouts & layouts_of(caps.rt_formats);
     }
     if (!layouts || !avcodec_find_encoder_by_name(of->library))
         return SL_OK;
@@ -143,7 +171,7 @@ static int row_put(struct hal_device *device, const struct vaapi_codec *of, VADi
     row->width_min = row->height_min = of->size_min;
     row->width_max = best.width_max;
     row->height_max = best.height_max;
-    row->bframes_max = best.refs_future > 0 ? BFRAMES_MAX : 0;
+    row->bframes_max = best.refs_future > 0 ? of->bframes_max : 0;
     row->rate_control = rates_of(best.rate_modes);
     row->forced_idr = row->closed_gop = true;
     return SL_OK;
@@ -230,6 +258,17 @@ static int quality_of(const struct hal_encode_params *p)
     return quality < 1 ? 1 : quality > 51 ? 51 : quality;
 }
 
+/* The quantiser that stands for the crf: H.264's and H.265's own scale, or 255 steps, of which the encoders' common scale
+ * to 63 has every fourth (encoders/svtav1.c and vpx.c have the lines). */
+static int qp_of(const struct hal_encode_params *p)
+{
+    if (p->codec == CODEC_H264 || p->codec == CODEC_H265)
+        return quality_of(p);
+    double crf = p->crf_tenths / 10.0;
+    double q = 4 * (p->codec == CODEC_AV1 ? 2.5 * crf - 21.5 : 2.1 * crf - 19.5);
+    return (int)fmin(fmax(q, 1), 255);
+}
+
 static void rate_set(AVCodecContext *c, const struct hal_encode_params *p,
                      const struct choice *choice, char out[OPTIONS_BYTES])
 {
@@ -238,11 +277,13 @@ static void rate_set(AVCodecContext *c, const struct hal_encode_params *p,
     c->global_quality = quality_of(p);
     if (p->maxrate_kbps == 0) {
         mode = modes & VA_RC_ICQ ? "ICQ" : "CQP";
+        if (!(modes & VA_RC_ICQ))
+            c->global_quality = qp_of(p);
     } else {
         mode = modes & VA_RC_QVBR ? "QVBR" : "VBR";
         c->bit_rate = c->rc_max_rate;
         if (!(modes & VA_RC_QVBR))
-            c->qmin = c->global_quality;
+            c->qmin = qp_of(p);
     }
     snprintf(out, OPTIONS_BYTES, "rc_mode=%s:low_power=%d%s", mode,
              choice->caps.entrypoint == VAEntrypointEncSliceLP,
@@ -278,7 +319,7 @@ static int session_start(struct vaapi *v, const struct vaapi_codec *of, AVBuffer
     c->gop_size = GOP_PICTURES;
     c->compression_level = level_of(p->preset, choice->caps.quality_levels);
     if (p->bframes < 0)
-        c->max_b_frames = choice->caps.refs_future > 0 ? BFRAMES_DEFAULT : 0;
+        c->max_b_frames = choice->caps.refs_future > 0 && of->bframes_max > 0 ? BFRAMES_DEFAULT : 0;
     rate_set(c, p, choice, options);
     return lavc_open(&v->lavc, options, why);
 }
@@ -380,13 +421,24 @@ static int vaapi_flush(void *state, struct sl_failure *why)
 
 /* ---- parameter sets ---- */
 
-/* The parameter sets of a packet, behind start codes; 0: there are none, or they do not fit. */
+/* The parameter sets of a packet: NAL units behind start codes, or AV1's sequence header. 0: there are none, or they do
+ * not fit. */
 static size_t sets_collect(const AVPacket *packet, enum codec codec, uint8_t out[EXTRADATA_BYTES])
 {
     static const uint8_t start[] = {0, 0, 0, 1};
+    const size_t bytes = (size_t)packet->size;
     struct nal nal;
+    struct obu obu;
     size_t count = 0;
-    for (size_t at = 0; nal_next(packet->data, (size_t)packet->size, NAL_START_CODES, &at, &nal);) {
+    if (codec == CODEC_AV1) {
+        for (size_t at = 0; count == 0 && obu_next(packet->data, bytes, &at, &obu);)
+            if (obu.type == OBU_SEQUENCE_HEADER && obu.bytes <= EXTRADATA_BYTES) {
+                memcpy(out, obu.data, obu.bytes);
+                count = obu.bytes;
+            }
+        return count;
+    }
+    for (size_t at = 0; nal_next(packet->data, bytes, NAL_START_CODES, &at, &nal);) {
         int type = nal_type(&nal, codec);
         bool set = codec == CODEC_H264 ? type == 7 || type == 8 : type >= 32 && type <= 34;
         if (!set)
@@ -404,11 +456,16 @@ static int packet_fix(struct lavc *lavc, AVPacket *packet, struct sl_failure *wh
 {
     const struct vaapi *v = (const struct vaapi *)(const void *)lavc;
     uint8_t sets[EXTRADATA_BYTES];
-    size_t count = packet->flags & AV_PKT_FLAG_KEY ? sets_collect(packet, v->codec, sets) : 0;
+    size_t count = 0;
+    if (v->codec == CODEC_VP9)
+        return SL_OK;
+    if (packet->flags & AV_PKT_FLAG_KEY)
+        count = sets_collect(packet, v->codec, sets);
     if (count > 0 && (count != v->kept.set_bytes || memcmp(sets, v->kept.sets, count) != 0))
         return sl_fail(why, SL_EENCODE, "%s: the driver changed its parameter sets within a stream",
                        lavc->library);
-    return nal_packet_fix(lavc, packet, v->codec, NAL_START_CODES, why);
+    return v->codec == CODEC_AV1 ? obu_packet_fix(lavc, packet, why)
+                                 : nal_packet_fix(lavc, packet, v->codec, NAL_START_CODES, why);
 }
 
 /* Colour and sample shape go into the sets by libavcodec's own filter. */
@@ -416,10 +473,15 @@ static int sets_patch(const struct vaapi_codec *of, const struct hal_encode_para
                       struct kept *kept_sets, struct sl_failure *why)
 {
     AVBSFContext *filter = NULL;
+    if (!of->patch) {
+        memcpy(kept_sets->patched, kept_sets->sets, kept_sets->set_bytes);
+        kept_sets->patched_bytes = kept_sets->set_bytes;
+        return SL_OK;
+    }
     const AVBitStreamFilter *kind = av_bsf_get_by_name(of->patch);
     int rc = kind ? av_bsf_alloc(kind, &filter) : AVERROR_BSF_NOT_FOUND;
     if (rc >= 0) {
-        filter->par_in->codec_id = of->codec == CODEC_H264 ? AV_CODEC_ID_H264 : AV_CODEC_ID_HEVC;
+        filter->par_in->codec_id = of->id;
         filter->par_in->extradata = av_mallocz(kept_sets->set_bytes + AV_INPUT_BUFFER_PADDING_SIZE);
         rc = filter->par_in->extradata ? 0 : AVERROR(ENOMEM);
     }
@@ -454,9 +516,11 @@ static int sets_patch(const struct vaapi_codec *of, const struct hal_encode_para
 static int size_check(const struct vaapi_codec *of, const struct hal_encode_params *p,
                       const AVPacket *packet, struct sl_failure *why)
 {
+    const AVCodec *kind = avcodec_find_decoder(of->id);
+    if (!kind)
+        return SL_OK;
     AVFrame *frame = av_frame_alloc();
-    AVCodecContext *decoder = avcodec_alloc_context3(
-        avcodec_find_decoder(of->codec == CODEC_H264 ? AV_CODEC_ID_H264 : AV_CODEC_ID_HEVC));
+    AVCodecContext *decoder = avcodec_alloc_context3(kind);
     int rc = AVERROR(ENOMEM);
     if (frame && decoder) {
         decoder->thread_count = 1;
@@ -544,6 +608,8 @@ static int sets_get(const struct hal_device *device, const struct vaapi_codec *o
 {
     char key[KEY_BYTES];
     bool found = false;
+    if (of->codec == CODEC_VP9) /* every key frame tells all */
+        return SL_OK;
     key_print(device, p, key);
     pthread_mutex_lock(&kept_lock);
     for (int i = 0; i < EXTRADATA_KEPT && !found; i++)
@@ -591,6 +657,10 @@ static int vaapi_open(void *state, const struct hal_device *device,
         return open_classify(device, gpu_va_display(context), &choice, p, &opening, why);
     v->lavc.packet_fix = packet_fix;
     v->lavc.error_code = error_classify;
+    if (p->codec == CODEC_VP9)
+        return SL_OK;
+    if (p->codec == CODEC_AV1)
+        return obu_extradata_make(&v->lavc, v->kept.patched, v->kept.patched_bytes, p->layout, why);
     return nal_extradata_make(&v->lavc, p->codec, v->kept.patched, v->kept.patched_bytes,
                               NAL_START_CODES, why);
 }

@@ -95,6 +95,12 @@ static uint32_t attribute(VAProfile profile, VAConfigAttribType type)
         return video ? VA_RC_CQP | VA_RC_VBR | VA_RC_ICQ | VA_RC_QVBR : VA_ATTRIB_NOT_SUPPORTED;
     case VAConfigAttribEncMaxRefFrames:
         return video ? 1 : VA_ATTRIB_NOT_SUPPORTED;
+    /* One tile, no tool that could be asked for, all kinds of transform: what libavcodec wants to be told. */
+    case VAConfigAttribEncAV1:
+    case VAConfigAttribEncAV1Ext1:
+        return 0;
+    case VAConfigAttribEncAV1Ext2:
+        return (VAConfigAttribValEncAV1Ext2){.bits.tx_mode_support = 7}.value;
     case VAConfigAttribMaxPictureWidth:
     case VAConfigAttribMaxPictureHeight:
         return VA_SIZE_MAX;
