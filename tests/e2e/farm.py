@@ -164,11 +164,11 @@ class Farm:
                        lambda: "node %s has joined:\n%s" % (name, agent.text()[-2000:]))
         return agent
 
-    def start_up(self, more=()):
-        """sluice up: waits for its "ready" line."""
+    def start_up(self, more=(), env=None):
+        """sluice up: waits for its "ready" line. env: what is added to the environment."""
         argv = [program("sluice"), "up", "--data", self.data, "--config", self.config, "--http",
                 "127.0.0.1:%d" % self.http_port, "--wire", self.wire] + list(more)
-        self.up = self.start(argv, "up")
+        self.up = self.start(argv, "up", env=dict(os.environ, **env) if env else None)
         wait_until(lambda: re.search(r"^ready http", self.up.text(), re.M) or not self.up.alive(), 60,
                    lambda: "up is ready:\n" + self.up.text()[-3000:])
         if not self.up.alive():

@@ -168,7 +168,7 @@ def decoded_frames(path):
     """How many frames a whole decode counts: ffprobe -count_frames."""
     done = run(["ffprobe", "-v", "error", "-count_frames", "-select_streams", "v:0", "-show_entries",
                 "stream=nb_read_frames", "-of", "csv=p=0", path], 600)
-    return int(done.stdout.strip().split(",")[0])
+    return int(done.stdout.split()[0].split(",")[0])  # a playlist's streams are listed twice
 
 
 def has_ffmpeg():

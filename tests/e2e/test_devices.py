@@ -1,0 +1,203 @@
+"""Farms with devices, as far as they can be had without hardware: H.265 on stand-in GPUs through session limits, losses,
+hangs and broken drivers. tests/standin/README.md says what the stand-ins do."""
+import json
+import os
+import shutil
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import media  # noqa: E402
+from farm import FINAL, Farm  # noqa: E402
+from harness import BUILD, ROOT, main, program, run, wait_until, work_folder  # noqa: E402
+
+STANDIN = os.path.join(ROOT, "build", "standin")
+SECONDS = 20
+
+# As many chunks as seconds, four small rungs; the watchdog is the shortest that policies may have.
+POLICY = """name: gpu
+gop: 1s
+segment: 1s
+chunk: 1s
+watchdog: 5s
+codecs:
+  - codec: h265
+    route: [%s]
+    preset: ultrafast
+    rungs:
+      - {name: 180p, height: 180, crf: 28, maxrate: 400k, bufsize: 800k}
+      - {name: 144p, height: 144, crf: 28, maxrate: 300k, bufsize: 600k}
+      - {name: 120p, height: 120, crf: 28, maxrate: 200k, bufsize: 400k}
+      - {name: 96p, height: 96, crf: 28, maxrate: 200k, bufsize: 400k}
+"""
+
+
+def source(seconds=SECONDS):
+    return media.made("devices-%d" % seconds, seconds, size="320x180", audio=False, extra=("-g", "25"))
+
+
+class Standin:
+    """A farm of `sluice up --standin` and what its devices counted."""
+
+    def __init__(self, name, devices, faults="", route="nvenc"):
+        self.farm = Farm(name)
+        self.farm.policy("gpu", POLICY % route)
+        self.farm.start_up(more=["--standin", devices], env={"SLUICE_STANDIN_FAULTS": faults})
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.farm.stop()
+
+    def counted(self):
+        done = run([os.path.join(STANDIN, "standin-stat"), os.path.join(self.farm.data, "standin")])
+        return json.loads(done.stdout) if done.returncode == 0 else None
+
+    def gpus(self):
+        """The stand-in GPUs' rows, in the order of their names."""
+        code, document = self.farm.api("GET", "/api/v1/devices")
+        rows = [row for row in document["devices"] if row["kind"] == "nvenc"] if code == 200 else []
+        return sorted(rows, key=lambda row: row["name"])
+
+    def tasks(self, video):
+        code, document = self.farm.api("GET", "/api/v1/videos/%s/tasks" % video)
+        assert code == 200, document
+        return [task for task in document["tasks"] if task["step"] == "transcode"]
+
+
+class Devices(unittest.TestCase):
+    def whole(self, standin, video, encoder="nvenc"):
+        """It is ready, by this encoder, and every frame is there once."""
+        status = standin.farm.wait_ready(video, 120)
+        self.assertEqual([r["name"] for r in status["renditions"]], ["180p", "144p", "120p", "96p"])
+        for rendition in status["renditions"]:
+            self.assertEqual((rendition["encoder"], rendition["frames"]), (encoder, status["source"]["frames"]))
+        smallest = os.path.join(os.path.dirname(standin.farm.local(status["manifests"]["hls"])),
+                                "h265", "96p", "playlist.m3u8")
+        self.assertEqual(media.decoded_frames(smallest), status["source"]["frames"])
+        return status
+
+    def test_a_session_limit_is_never_exceeded_and_costs_no_attempt(self):
+        with Standin("limit", "nvenc=2", "limit=3") as standin:
+            video = standin.farm.submit(source(), "gpu")
+            status = self.whole(standin, video)
+            ids = {gpu["device_id"] for gpu in standin.gpus()}
+            for rendition in status["renditions"]:
+                self.assertLessEqual(set(rendition["devices"]), ids)
+            tasks = standin.tasks(video)
+            self.assertEqual(len(tasks), SECONDS)
+            self.assertEqual([task["attempts"] for task in tasks], [0] * SECONDS)
+            counted = standin.counted()
+            self.assertLessEqual(counted["sessions_high"], 3)
+            self.assertGreaterEqual(counted["sessions_high"], 2)
+            self.assertGreaterEqual(sum(d["pictures"] for d in counted["devices"]), 4 * 25 * SECONDS)
+            self.assertEqual(counted["sessions"], 0)
+            self.assertTrue(all(gpu["health"] == "healthy" for gpu in standin.gpus()), standin.gpus())
+
+    def test_what_a_lost_and_a_hanging_device_held_is_done_elsewhere(self):
+        with Standin("lost", "nvenc=3", "lost@0:60,hang@1:60") as standin:
+            video = standin.farm.submit(source(), "gpu")
+            happened, left = {}, {}
+            began = time.monotonic()
+
+            def watch():
+                now = time.monotonic() - began
+                counted = standin.counted()
+                for i, key in enumerate(("lost", "hung")):
+                    if counted and counted["devices"][i][key]:
+                        happened.setdefault(i, now)
+                for i, gpu in enumerate(standin.gpus()[:2]):
+                    if gpu["health"] != "healthy":
+                        left.setdefault(i, (now, gpu["health"], gpu["health_reason"]))
+                return standin.farm.status(video)["status"] in FINAL and len(left) == 2
+
+            wait_until(watch, 90, lambda: "both devices are out of use: %s, %s; %s" %
+                       (happened, left, standin.gpus()), 0.1)
+            self.whole(standin, video)
+            self.assertLess(left[0][0] - happened[0], 5)
+            self.assertIn(left[0][1], ("quarantined", "proving"))
+            self.assertIn("device_lost", left[0][2])
+            self.assertLess(left[1][0] - happened[1], 10)
+            self.assertIn("hang", left[1][2])
+            self.assertLessEqual(max(task["attempts"] for task in standin.tasks(video)), 1)
+            self.assertEqual(standin.gpus()[2]["health"], "healthy")
+            counted = standin.counted()
+            self.assertEqual((counted["devices"][0]["lost"], counted["devices"][1]["hung"]), (1, 1))
+            # A killed worker's sessions are free.
+            wait_until(lambda: standin.counted()["sessions"] == 0, 30, standin.counted)
+
+    def test_a_driver_that_crashes_costs_its_devices_and_a_line(self):
+        with Standin("crash", "nvenc=2", "crash_at_init", "x265") as standin:
+            self.assertEqual(standin.gpus(), [])
+            video = standin.farm.submit(source(3), "gpu")
+            self.whole(standin, video, "x265")
+            self.assertIn("crashed at probe (signal 11", standin.farm.up.text())
+
+
+# What `sluice hw` says of each broken driver: in its notes, or in the device's row. None of them encodes.
+BROKEN = [
+    ("crash_at_init", "notes", "nvenc: the driver crashed at probe (signal 11, SIGSEGV)"),
+    ("crash_at_open", "notes", "nvenc: the driver crashed at probe (signal 11, SIGSEGV)"),
+    ("cuinit=100", "notes", "nvenc: the NVIDIA driver shows no GPU"),
+    ("cuinit=999", "notes", "nvenc: the NVIDIA driver does not start"),
+    ("no_engine", "driver", "the GPU has no encode engine"),
+    ("old_driver", "driver", "the driver is too old: NVENC 8.0"),
+    ("limit=0", "notes", "nvenc: probing nvenc on GPU-736c7569-6365-2073-7461-6e642d696e30 failed: no free encoder "),
+    ("half", "driver", "libnvidia-encode.so.1 is not installed"),
+]
+
+
+class Hardware(unittest.TestCase):
+    def hw(self, faults="", folder=STANDIN):
+        env = dict(os.environ, LD_LIBRARY_PATH=folder, SLUICE_STANDIN_NVENC="1", SLUICE_STANDIN_FAULTS=faults)
+        done = run([program("sluice"), "hw", "--json"], env=env)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        document = json.loads(done.stdout)
+        kinds = [device["kind"] for device in document["devices"]]
+        self.assertIn("cpu", kinds)
+        gpus = [device for device in document["devices"] if device["kind"] == "nvenc"]
+        return gpus, document.get("notes", [])
+
+    def test_each_broken_driver_has_one_exact_line(self):
+        for fault, where, text in BROKEN:
+            with self.subTest(fault):
+                half = fault == "half"
+                gpus, notes = self.hw("" if half else fault, os.path.join(STANDIN, "half") if half else STANDIN)
+                ours = [note for note in notes if note.startswith("nvenc")]
+                self.assertEqual([gpu["encodes"] for gpu in gpus], [[]] * len(gpus))
+                if where == "notes":
+                    self.assertEqual([note.startswith(text) for note in ours], [True], ours)
+                else:
+                    self.assertEqual(ours, [])
+                    self.assertEqual([text in gpu["driver"] for gpu in gpus], [True], gpus)
+
+    def test_a_stand_in_says_that_it_is_one(self):
+        gpus, _ = self.hw()
+        self.assertEqual([(gpu["standin"], gpu["name"]) for gpu in gpus], [(True, "sluice stand-in GPU 0")])
+        self.assertEqual(gpus[0]["encodes"][:2], ["h264", "h265"])
+
+
+class Asking(unittest.TestCase):
+    def up(self, text, sluice=None):
+        return run([sluice or program("sluice"), "up", "--data", os.path.join(work_folder("up"), "data"), "--http",
+                    "127.0.0.1:1", "--standin", text])
+
+    def test_devices_that_are_not_understood_are_refused(self):
+        for text in ("nvenc", "nvenc=0", "cuda=1", "nvenc=9", "nvenc=1,nvenc=1", "nvenc=1,", "nvenc=-1", "nvenc=1x"):
+            done = self.up(text)
+            self.assertEqual(done.returncode, 2, text)
+            self.assertIn("write it like nvenc=2,vaapi=1", done.stderr)
+
+    def test_drivers_that_were_not_built_are_named_with_a_remedy(self):
+        folder = work_folder("alone")
+        sluice = shutil.copy(os.path.join(BUILD, "sluice"), folder)
+        done = self.up("nvenc=1", sluice)
+        self.assertEqual(done.returncode, 3)
+        self.assertIn(os.path.join(folder, "standin"), done.stderr)
+        self.assertIn("make standin", done.stderr)
+
+
+if __name__ == "__main__":
+    main()
