@@ -242,7 +242,7 @@ static void child(const struct drive_ask *ask, int answer_fd, int go_fd, int hel
     if (ask->device)
         sum->device_rc =
             av_hwdevice_ctx_create(&device, AV_HWDEVICE_TYPE_CUDA, ask->device, NULL, 0);
-    if (ask->sandbox && sandbox_enter(&sandbox, &why) != SL_OK)
+    if (ask->sandbox && sandbox_enter(&sandbox, NULL, &why) != SL_OK)
         abort();
     for (int i = 0; i < count && sum->device_rc == 0; i++) {
         encodes[i].ask = ask;
