@@ -126,7 +126,8 @@ static void check_node(const struct sched *s, uint32_t slot)
               used.memory_bytes == n->used.memory_bytes &&
               memcmp(sessions, n->sessions_used, sizeof sessions) == 0,
           "L2 used", n->id);
-    CHECK(memcmp(uses, n->uses, sizeof uses) == 0, "D1 uses", n->id);
+    for (int i = 0; i < NODE_DEVICES_MAX; i++)
+        CHECK(memcmp(&uses[i], &n->slots[i].use, sizeof uses[i]) == 0, "D1 uses", n->id);
     bool takes =
         n->live && !n->leaving && !n->notice && !n->row.drain && n->total.cpu_millicores > 0;
     CHECK(n->tallied == (takes ? n->usable : 0), "D3 tallied", n->id);
@@ -188,14 +189,14 @@ static void check_route(const struct sched *s, uint32_t slot, struct check_class
             continue;
         CHECK(r->mix || task->entry == r->entry, "R2 one entry", task->id);
         CHECK(task->entry < r->count && task->kind == r->kinds[task->entry], "R3 kind", task->id);
-        struct check_class *class = &classes[class_of(task->codec, task->ten_bit, task->kind)];
+        struct check_class *cls = &classes[class_of(task->codec, task->ten_bit, task->kind)];
         if (task->place == PLACE_LANE) {
-            class->queued++;
-            class->queued_mpix += task->demand.work_mpix;
+            cls->queued++;
+            cls->queued_mpix += task->demand.work_mpix;
         }
         if (task->state == TASK_RUNNING) {
-            class->running++;
-            class->running_mpix += task->demand.work_mpix;
+            cls->running++;
+            cls->running_mpix += task->demand.work_mpix;
         }
     }
     CHECK(memcmp(counts, r->counts, sizeof counts) == 0, "R1 counts", r->id);
@@ -224,13 +225,13 @@ static void check_routes(const struct sched *s)
     }
     CHECK(memcmp(rates, s->rates, sizeof rates) == 0, "D3 rates", 0);
     for (int c = 0; c < CLASS_COUNT; c++) {
-        const struct class *class = &s->classes[c];
-        CHECK(class->nodes == classes[c].nodes && class->queued == classes[c].queued &&
-                  class->queued_mpix == classes[c].queued_mpix &&
-                  class->running == classes[c].running &&
-                  class->running_mpix == classes[c].running_mpix,
+        const struct device_class *cls = &s->classes[c];
+        CHECK(cls->nodes == classes[c].nodes && cls->queued == classes[c].queued &&
+                  cls->queued_mpix == classes[c].queued_mpix &&
+                  cls->running == classes[c].running &&
+                  cls->running_mpix == classes[c].running_mpix,
               "R3, D3 classes", c);
-        CHECK(!class->gone || class->nodes == 0, "D3 gone", c);
+        CHECK(!cls->gone || cls->nodes == 0, "D3 gone", c);
     }
 }
 

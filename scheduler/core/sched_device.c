@@ -5,7 +5,7 @@
  * fewer sessions, which is slower and never wrong.
  *
  * Invariants:
- *  D1. uses[i] is the sum over the node's leases whose device is i.
+ *  D1. slots[i].use is the sum over the node's leases whose device is i.
  *  D2. A grant opens no more sessions on a device, or on all devices that share a limit, than the limit; a limit that
  *      shrinks later may be passed. What has use for more sessions than the limit gets an idle device whole.
  *  D3. s->classes[].nodes and s->rates are the sums of `tallied` and `rates_tallied` over all nodes, and those are
@@ -94,6 +94,18 @@ static void suspects_note(struct sched *s, uint32_t slot, bool want)
     }
 }
 
+static uint32_t slot_fill(struct device_slot *slot, const struct device_row *device)
+{
+    bool usable = device_usable(device, true) && (unsigned)device->kind < DEVICE_KIND_COUNT;
+    slot->classes = usable ? device_classes(device) : 0;
+    slot->kind = (uint8_t)device->kind;
+    slot->healthy = device->health == HEALTH_HEALTHY;
+    slot->shared = device->session_limit > 0 && device->session_scope == SCOPE_SYSTEM;
+    slot->limit = device->session_limit > 0 ? device->session_limit : SESSIONS_ASSUMED;
+    slot->vram_bytes = device->vram_bytes;
+    return slot->classes;
+}
+
 void devices_reckon(struct sched *s, uint32_t slot)
 {
     const uint64_t all = (UINT64_C(1) << PRIORITY_COUNT) - 1;
@@ -106,20 +118,20 @@ void devices_reckon(struct sched *s, uint32_t slot)
     n->lanes = all << (LANE_SMALL * PRIORITY_COUNT) | all << (LANE_CPU * PRIORITY_COUNT);
     for (int32_t i = 0; i < n->device_count; i++) {
         const struct device_row *device = &n->devices[i];
-        uint32_t classes = device_classes(device);
-        if (!device_usable(device, true) || !classes || (unsigned)device->kind >= DEVICE_KIND_COUNT)
+        uint32_t classes = slot_fill(&n->slots[i], device);
+        if (!classes)
             continue;
         n->usable |= classes;
-        if (device_usable(device, false))
+        if (n->slots[i].healthy)
             n->healthy |= classes;
         else
             suspects = true;
         n->encoders += device->kind != DEVICE_CPU;
         rates_add(n, device);
     }
-    for (int class = 0; class < CLASS_COUNT; class ++)
-        if (n->usable & UINT32_C(1) << class) {
-            int codec = class / (2 * DEVICE_KIND_COUNT), kind = class % DEVICE_KIND_COUNT;
+    for (int cls = 0; cls < CLASS_COUNT; cls++)
+        if (n->usable & UINT32_C(1) << cls) {
+            int codec = cls / (2 * DEVICE_KIND_COUNT), kind = cls % DEVICE_KIND_COUNT;
             int lane = LANE_CODEC + codec * DEVICE_KIND_COUNT + kind;
             n->lanes |= all << (lane * PRIORITY_COUNT);
         }
@@ -129,24 +141,14 @@ void devices_reckon(struct sched *s, uint32_t slot)
 
 /* ---- sessions ---- */
 
-static int32_t limit_of(const struct device_row *device)
-{
-    return device->session_limit > 0 ? device->session_limit : SESSIONS_ASSUMED;
-}
-
-static bool limit_shared(const struct device_row *device)
-{
-    return device->session_limit > 0 && device->session_scope == SCOPE_SYSTEM;
-}
-
 /* Of the device, or of all that share its limit. */
 static struct device_use use_of(const struct node *n, int32_t i)
 {
-    struct device_use use = n->uses[i];
-    for (int32_t j = 0; limit_shared(&n->devices[i]) && j < n->device_count; j++)
-        if (j != i && n->devices[j].kind == n->devices[i].kind && limit_shared(&n->devices[j])) {
-            use.leases += n->uses[j].leases;
-            use.sessions += n->uses[j].sessions;
+    struct device_use use = n->slots[i].use;
+    for (int32_t j = 0; n->slots[i].shared && j < n->device_count; j++)
+        if (j != i && n->slots[j].kind == n->slots[i].kind && n->slots[j].shared) {
+            use.leases += n->slots[j].use.leases;
+            use.sessions += n->slots[j].use.sessions;
         }
     return use;
 }
@@ -154,14 +156,14 @@ static struct device_use use_of(const struct node *n, int32_t i)
 static int32_t room_of(const struct node *n, int32_t i)
 {
     struct device_use use = use_of(n, i);
-    return use.leases == 0 ? INT32_MAX : limit_of(&n->devices[i]) - use.sessions;
+    return use.leases == 0 ? INT32_MAX : n->slots[i].limit - use.sessions;
 }
 
 int32_t device_room(const struct node *n, enum device_kind kind)
 {
     int32_t most = 0;
     for (int32_t i = 0; i < n->device_count; i++)
-        if (n->devices[i].kind == kind && device_usable(&n->devices[i], true)) {
+        if (n->slots[i].kind == kind && n->slots[i].classes) {
             int32_t room = room_of(n, i);
             most = room > most ? room : most;
         }
@@ -172,8 +174,8 @@ int32_t device_reserve(const struct node *n)
 {
     int32_t idle = 0;
     for (int32_t i = 0; n->encoders && i < n->device_count; i++)
-        idle += n->devices[i].kind != DEVICE_CPU && n->devices[i].encodes &&
-                device_usable(&n->devices[i], false) && n->uses[i].leases == 0;
+        idle += n->slots[i].kind != DEVICE_CPU && n->slots[i].classes && n->slots[i].healthy &&
+                n->slots[i].use.leases == 0;
     return idle * FEED_MILLICORES;
 }
 
@@ -200,26 +202,25 @@ struct demand task_demand_of(const struct sched *s, const struct task *t)
  * source more than once. */
 static bool device_fits(const struct node *n, int32_t i, const struct route *r)
 {
-    const struct device_row *device = &n->devices[i];
+    const struct device_slot *slot = &n->slots[i];
     return room_of(n, i) >= r->sessions &&
-           (n->uses[i].leases == 0 || device->vram_bytes <= 0 ||
-            n->uses[i].vram_bytes + r->vram_bytes <= device->vram_bytes);
+           (slot->use.leases == 0 || slot->vram_bytes <= 0 ||
+            slot->use.vram_bytes + r->vram_bytes <= slot->vram_bytes);
 }
 
 uint8_t device_pick(const struct sched *s, const struct node *n, const struct task *t,
                     bool suspects)
 {
     const struct route *r = route_at(s, t->route);
+    uint32_t cls = UINT32_C(1) << class_of(t->codec, t->ten_bit, t->kind);
     int32_t best = -1, best_free = 0;
     for (int32_t i = 0; i < n->device_count; i++) {
-        const struct device_row *device = &n->devices[i];
-        if (device->kind != (enum device_kind)t->kind || !device_usable(device, suspects) ||
-            !device_encodes(device, (enum codec)t->codec, t->ten_bit) || !device_fits(n, i, r))
+        const struct device_slot *slot = &n->slots[i];
+        if (!(slot->classes & cls) || !(slot->healthy || suspects) || !device_fits(n, i, r))
             continue;
-        int32_t free = limit_of(device) - use_of(n, i).sessions;
-        bool better = best < 0 || (device->health == n->devices[best].health
-                                       ? free > best_free
-                                       : device->health == HEALTH_HEALTHY);
+        int32_t free = slot->limit - use_of(n, i).sessions;
+        bool better = best < 0 ||
+                      (slot->healthy == n->slots[best].healthy ? free > best_free : slot->healthy);
         if (better) {
             best = i;
             best_free = free;
@@ -235,7 +236,7 @@ void device_assign(const struct sched *s, const struct node *n, struct task *t)
     if (t->kind == DEVICE_CPU)
         return;
     t->device = device_pick(s, n, t, true);
-    int32_t limit = limit_of(&n->devices[t->device]), wanted = route_at(s, t->route)->sessions;
+    int32_t limit = n->slots[t->device].limit, wanted = route_at(s, t->route)->sessions;
     t->sessions = (uint16_t)(wanted < limit ? wanted : limit);
 }
 
@@ -243,7 +244,7 @@ static void use_add(struct node *n, const struct sched *s, const struct task *t,
 {
     if (t->device == DEVICE_NONE)
         return;
-    struct device_use *use = &n->uses[t->device];
+    struct device_use *use = &n->slots[t->device].use;
     use->leases += by;
     use->sessions += by * t->sessions;
     use->vram_bytes += by * route_at(s, t->route)->vram_bytes;
@@ -283,7 +284,7 @@ static uint8_t device_guess(const struct node *n, const struct task *t)
     for (int32_t i = 0; i < n->device_count; i++)
         if (n->devices[i].kind == (enum device_kind)t->kind &&
             device_encodes(&n->devices[i], (enum codec)t->codec, t->ten_bit) &&
-            (best < 0 || n->uses[i].sessions < n->uses[best].sessions))
+            (best < 0 || n->slots[i].use.sessions < n->slots[best].use.sessions))
             best = i;
     return best < 0 ? DEVICE_NONE : (uint8_t)best;
 }
@@ -292,7 +293,8 @@ void devices_recount(struct sched *s, uint32_t slot, const struct device_row *ol
                      int32_t old_count)
 {
     struct node *n = node_at(s, slot);
-    memset(n->uses, 0, sizeof n->uses);
+    for (int32_t i = 0; i < NODE_DEVICES_MAX; i++)
+        n->slots[i].use = (struct device_use){0};
     for (int known = 1; known >= 0; known--)
         for (uint32_t i = n->lease_first; i != SLOT_NONE; i = task_at(s, i)->lease_next) {
             struct task *t = task_at(s, i);
@@ -319,15 +321,15 @@ void node_tally(struct sched *s, uint32_t slot)
     n->retally = false;
     for (uint32_t news = classes ^ n->tallied; news; news &= news - 1) {
         int at = __builtin_ctz(news);
-        struct class *class = &s->classes[at];
-        class->nodes += classes & UINT32_C(1) << at ? 1 : -1;
-        if (class->nodes == 0) {
+        struct device_class *cls = &s->classes[at];
+        cls->nodes += classes & UINT32_C(1) << at ? 1 : -1;
+        if (cls->nodes == 0) {
             int64_t due_ns = s->now_ns + s->config.lease_timeout_ns;
-            class->absent_since_ns = s->now_ns;
+            cls->absent_since_ns = s->now_ns;
             s->classes_due_ns = due_ns < s->classes_due_ns ? due_ns : s->classes_due_ns;
         }
-        if (class->nodes == 1 && class->gone) {
-            class->gone = false;
+        if (cls->nodes == 1 && cls->gone) {
+            cls->gone = false;
             s->sweep_left = tree_count(&s->route_order);
         }
     }

@@ -148,7 +148,7 @@ static struct use_sum use_sum_of(const struct sched *s, const struct task *t)
                 !device_encodes(device, (enum codec)t->codec, t->ten_bit))
                 continue;
             sum.devices++;
-            sum.sessions += n->uses[d].sessions;
+            sum.sessions += n->slots[d].use.sessions;
             sum.unlimited = sum.unlimited || device->session_limit <= 0;
             if (device->session_scope == SCOPE_SYSTEM)
                 shared = device->session_limit;
@@ -188,17 +188,17 @@ static void later_entry(const struct sched *s, const struct task *t, char *text,
 static void explain_device(struct reasons *r, const struct sched *s, const struct task *t)
 {
     const struct route *route = route_at(s, t->route);
-    const struct class *class = &s->classes[class_of(t->codec, t->ten_bit, t->kind)];
+    const struct device_class *cls = &s->classes[class_of(t->codec, t->ten_bit, t->kind)];
     const char *name = route_encoder(route, t->entry);
     char later[128], text[32];
     later_entry(s, t, later, sizeof later);
-    if (class->nodes == 0 && !class->gone) {
-        int64_t left_ns = class->absent_since_ns + s->config.lease_timeout_ns - s->now_ns;
+    if (cls->nodes == 0 && !cls->gone) {
+        int64_t left_ns = cls->absent_since_ns + s->config.lease_timeout_ns - s->now_ns;
         say(r, "no node has %s for now; it is taken for gone %s from now%s", name,
             span(left_ns, text), later);
         return;
     }
-    if (class->nodes == 0 || t->kind == DEVICE_CPU)
+    if (cls->nodes == 0 || t->kind == DEVICE_CPU)
         return;
     struct use_sum sum = use_sum_of(s, t);
     const char *article = strchr("aeinou", name[0]) ? "an" : "a";

@@ -191,8 +191,7 @@ struct route {
 /* What matters of a device to a task: its kind, the codec, and whether ten bits are asked for. */
 #define CLASS_COUNT (CODEC_COUNT * 2 * DEVICE_KIND_COUNT)
 
-struct class
-{
+struct device_class {
     int64_t nodes;           /* live ones that take work and have a usable device of it */
     int64_t absent_since_ns; /* while nodes is 0 */
     bool gone;               /* absent for a lease timeout */
@@ -260,12 +259,21 @@ struct node {
     int64_t rates_tallied[CODEC_COUNT][DEVICE_KIND_COUNT];
     int32_t session_limits[CODEC_COUNT]; /* of CPU devices, summed; 0: none */
     int32_t sessions_used[CODEC_COUNT];  /* on CPUs */
-    struct device_use {
-        int32_t leases;
-        int32_t sessions;
-        int64_t vram_bytes;
-    } uses[NODE_DEVICES_MAX]; /* beside devices, by leases of the core */
-    int32_t encoders;         /* devices that encode and are no CPUs */
+    /* Beside devices: what placing needs of each, and what the leases of the core take of it. */
+    struct device_slot {
+        uint32_t classes; /* 0: not usable */
+        uint8_t kind;
+        bool healthy;
+        bool shared; /* its limit is one for all of its kind that say so */
+        int32_t limit;
+        int64_t vram_bytes; /* 0: unknown */
+        struct device_use {
+            int32_t leases;
+            int32_t sessions;
+            int64_t vram_bytes;
+        } use;
+    } slots[NODE_DEVICES_MAX];
+    int32_t encoders; /* devices that encode and are no CPUs */
     int32_t kind_leases[DEVICE_KIND_COUNT];
     struct demand total;
     struct demand used;
@@ -358,7 +366,7 @@ struct sched {
     struct slots gained;
 
     /* See sched_route.c. */
-    struct class classes[CLASS_COUNT];
+    struct device_class classes[CLASS_COUNT];
     bool classes_begun;
     int64_t classes_due_ns;                        /* when the next absent class is gone */
     int64_t rates[CODEC_COUNT][DEVICE_KIND_COUNT]; /* of all that classes count */
@@ -566,7 +574,7 @@ static inline uint64_t lane_bit(int lane)
     return UINT64_C(1) << lane;
 }
 
-static inline struct class *task_class(struct sched *s, const struct task *t)
+static inline struct device_class *task_class(struct sched *s, const struct task *t)
 {
     return &s->classes[class_of(t->codec, t->ten_bit, t->kind)];
 }
@@ -580,7 +588,7 @@ static inline struct class *task_class(struct sched *s, const struct task *t)
 
 bool device_usable(const struct device_row *device, bool suspects);
 bool device_encodes(const struct device_row *device, enum codec codec, bool ten_bit);
-/* From n->devices: classes, lanes, rates, limits. */
+/* From n->devices: slots, classes, lanes, rates, limits. */
 void devices_reckon(struct sched *s, uint32_t node);
 /* Leases to devices anew, after n->devices has changed from old. */
 void devices_recount(struct sched *s, uint32_t node, const struct device_row *old,

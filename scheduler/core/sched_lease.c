@@ -40,9 +40,9 @@ static void use_add(struct sched *s, struct node *n, const struct task *t, int b
     n->running += by;
     if (!t->needs_codec)
         return;
-    struct class *class = task_class(s, t);
-    class->running += by;
-    class->running_mpix += by * demand.work_mpix;
+    struct device_class *cls = task_class(s, t);
+    cls->running += by;
+    cls->running_mpix += by * demand.work_mpix;
 }
 
 void lease_attach(struct sched *s, uint32_t node, uint32_t task)

@@ -41,9 +41,9 @@ static void class_queued(struct sched *s, const struct task *t, int64_t by)
 {
     if (!t->needs_codec)
         return;
-    struct class *class = task_class(s, t);
-    class->queued += by;
-    class->queued_mpix += by * t->demand.work_mpix;
+    struct device_class *cls = task_class(s, t);
+    cls->queued += by;
+    cls->queued_mpix += by * t->demand.work_mpix;
 }
 
 void queue_place(struct sched *s, uint32_t slot)

@@ -214,8 +214,8 @@ int64_t route_wait_ns(const struct sched *s, enum device_kind kind, const struct
         int64_t rate = s->rates[codec][kind];
         if (rate <= 0)
             continue;
-        const struct class *eight = &s->classes[class_of(codec, false, kind)];
-        const struct class *ten = &s->classes[class_of(codec, true, kind)];
+        const struct device_class *eight = &s->classes[class_of(codec, false, kind)];
+        const struct device_class *ten = &s->classes[class_of(codec, true, kind)];
         int64_t queued = eight->queued + ten->queued;
         int64_t mpix = eight->running_mpix + ten->running_mpix;
         if (queued > 0)
@@ -228,7 +228,8 @@ int64_t route_wait_ns(const struct sched *s, enum device_kind kind, const struct
 
 /* ---- choosing ---- */
 
-static const struct class *entry_class(const struct sched *s, const struct route *r, int entry)
+static const struct device_class *entry_class(const struct sched *s, const struct route *r,
+                                              int entry)
 {
     return &s->classes[class_of(r->codec, r->ten_bit, r->kinds[entry])];
 }
@@ -425,10 +426,10 @@ static int64_t classes_due_ns(const struct sched *s)
 {
     int64_t due_ns = INT64_MAX;
     for (int i = 0; i < CLASS_COUNT; i++) {
-        const struct class *class = &s->classes[i];
-        if (class->nodes == 0 && !class->gone &&
-            class->absent_since_ns + s->config.lease_timeout_ns < due_ns)
-            due_ns = class->absent_since_ns + s->config.lease_timeout_ns;
+        const struct device_class *cls = &s->classes[i];
+        if (cls->nodes == 0 && !cls->gone &&
+            cls->absent_since_ns + s->config.lease_timeout_ns < due_ns)
+            due_ns = cls->absent_since_ns + s->config.lease_timeout_ns;
     }
     return due_ns;
 }
@@ -436,10 +437,10 @@ static int64_t classes_due_ns(const struct sched *s)
 static void classes_expire(struct sched *s)
 {
     for (int i = 0; i < CLASS_COUNT; i++) {
-        struct class *class = &s->classes[i];
-        if (class->nodes == 0 && !class->gone &&
-            class->absent_since_ns + s->config.lease_timeout_ns <= s->now_ns) {
-            class->gone = true;
+        struct device_class *cls = &s->classes[i];
+        if (cls->nodes == 0 && !cls->gone &&
+            cls->absent_since_ns + s->config.lease_timeout_ns <= s->now_ns) {
+            cls->gone = true;
             s->sweep_left = tree_count(&s->route_order);
         }
     }

@@ -168,15 +168,21 @@ int sched_nodes_walk(const struct sched *s,
 
 static void kind_devices(const struct node *n, struct sched_kind_view *out)
 {
+    int64_t shared[DEVICE_KIND_COUNT] = {0};
     for (int32_t i = 0; i < n->device_count; i++) {
         const struct device_row *device = &n->devices[i];
         if (!device->encodes || !device_usable(device, true) ||
             (unsigned)device->kind >= DEVICE_KIND_COUNT)
             continue;
         out[device->kind].devices++;
-        out[device->kind].session_limit += device->session_limit;
-        out[device->kind].sessions += n->uses[i].sessions;
+        out[device->kind].sessions += n->slots[i].use.sessions;
+        if (device->session_scope == SCOPE_SYSTEM)
+            shared[device->kind] = device->session_limit;
+        else
+            out[device->kind].session_limit += device->session_limit;
     }
+    for (int kind = 0; kind < DEVICE_KIND_COUNT; kind++)
+        out[kind].session_limit += shared[kind];
     out[DEVICE_CPU].sessions += n->kind_leases[DEVICE_CPU];
 }
 
@@ -185,9 +191,9 @@ void sched_kinds(const struct sched *s, struct sched_kind_view out[DEVICE_KIND_C
     for (int kind = 0; kind < DEVICE_KIND_COUNT; kind++) {
         out[kind] =
             (struct sched_kind_view){.wait_ns = route_wait_ns(s, (enum device_kind)kind, NULL)};
-        for (int class = kind; class < CLASS_COUNT; class += DEVICE_KIND_COUNT) {
-            out[kind].queued += s->classes[class].queued;
-            out[kind].running += s->classes[class].running;
+        for (int cls = kind; cls < CLASS_COUNT; cls += DEVICE_KIND_COUNT) {
+            out[kind].queued += s->classes[cls].queued;
+            out[kind].running += s->classes[cls].running;
         }
     }
     for (uint32_t i = 0; i < s->node_order.count; i++)

@@ -126,6 +126,9 @@ static void test_a_limit_of_the_system_is_one_for_all_its_devices(void **state)
     routed(f, &route, 8, &video);
     fix_sync(f, &gpu);
     assert_int_equal(gpu.held_count, 3);
+    struct sched_kind_view kinds[DEVICE_KIND_COUNT];
+    sched_kinds(f->s, kinds);
+    assert_int_equal(kinds[DEVICE_NVENC].session_limit, 3);
 }
 
 static void test_no_session_is_no_attempt(void **state)

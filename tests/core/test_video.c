@@ -312,7 +312,7 @@ static void test_explain_says_why(void **state)
     int64_t h265 = fix_encodes(f, fix_video(f, PRIORITY_HIGH), 2, 0, CODEC_H265);
     fix_pass(f, 3 * FIX_S);
     assert_true(said(f, h265 + 1, "queued 3 s ago at priority high; 1 task is ahead"));
-    assert_true(said(f, h265 + 1, "no node can encode h265: 1 node is ready"));
+    assert_true(said(f, h265 + 1, "no node can encode h265 by x265: 1 node is ready"));
     int64_t big = 0;
     struct sched_task_spec spec = {.step = STEP_AUDIO, .demand.cpu_millicores = 99000};
     assert_int_equal(fix_spec(f, fix_video(f, PRIORITY_LOW), &spec, &big), 0);
