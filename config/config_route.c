@@ -21,12 +21,17 @@ static const char *const nvenc_presets[] = {COMMON_PRESETS, "p1", "p2", "p3", "p
 static const char *const svtav1_presets[] = {
     COMMON_PRESETS, "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", NULL};
 
+static const char *const vpx_presets[] = {
+    COMMON_PRESETS, "0", "1", "2", "3", "4", "5", "6", "7", "8", NULL};
+
 static const char *const *presets_of(const char *encoder)
 {
     if (strcmp(encoder, "nvenc") == 0)
         return nvenc_presets;
     if (strcmp(encoder, "svtav1") == 0)
         return svtav1_presets;
+    if (strcmp(encoder, "vpx") == 0)
+        return vpx_presets;
     return common_presets;
 }
 
