@@ -1,6 +1,7 @@
 /* The stand-in libnvidia-ml: telemetry. What is counted is true (busy time, sessions, memory); temperature and power
  * are made up from how busy the device is: 40 to 70 degrees, 20 to 70 watts. No header of it is packaged, so its
  * interface is declared here. */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -194,8 +195,10 @@ int nvmlDeviceGetPciInfo_v3(struct nvml_device *device, struct nvml_pci *out)
 /* Encoding time since the last question over the time since then. */
 static int busy(struct nvml_device *device, unsigned *percent)
 {
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     if (standin_lost(device->index))
         return NVML_GPU_IS_LOST;
+    pthread_mutex_lock(&lock);
     int64_t now = standin_now_ns();
     uint64_t spent =
         __atomic_load_n(&standin_shared->devices[device->index].busy_ns, __ATOMIC_RELAXED);
@@ -208,6 +211,7 @@ static int busy(struct nvml_device *device, unsigned *percent)
         device->asked_ns = now;
     }
     *percent = device->percent;
+    pthread_mutex_unlock(&lock);
     return NVML_SUCCESS;
 }
 
