@@ -84,8 +84,8 @@ agent_LIBS    := -lnng
 hal_USES      := hal model base
 cpu_USES      := cpu hal model base
 cpu_PKGS      := libavutil libswscale zimg
-gpu_USES      := gpu cpu hal model base
-gpu_PKGS      := libavcodec libavfilter libavutil libva libva-drm zimg
+gpu_USES      := gpu media cpu hal model base
+gpu_PKGS      := $(AV) libva libva-drm zimg
 encoders_USES := encoders gpu cpu hal model base
 encoders_PKGS := $(AV) libva libva-drm zimg vpx
 media_USES    := media hal model base
@@ -217,7 +217,7 @@ fake_bins    = $(patsubst tests/%.c,$(B)/tests/%,$(call fake_srcs,$(1)))
 
 # The kernels' source as host code (tests/gpu/emulate.h); its fibers are not for sanitizers.
 HOST_CXX := $(firstword $(shell command -v g++ clang++ 2>/dev/null))
-gpu_OBJS := $(if $(SAN),,$(if $(HOST_CXX),$(B)/obj/tests/gpu/emulated.o))
+gpu_OBJS := $(B)/obj/tests/media/media_kit.o $(if $(SAN),,$(if $(HOST_CXX),$(B)/obj/tests/gpu/emulated.o))
 $(B)/obj/tests/gpu/emulated.o: tests/gpu/emulated.cc tests/gpu/emulate.h $(GPU_SOURCES)
 	@mkdir -p $(@D)
 	$(call say,CXX,$<)

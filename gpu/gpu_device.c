@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "gpu/gpu_cuda.h"
+#include "gpu/gpu_decode.h"
 #include "gpu/gpu_error.h"
 #include "gpu/gpu_loader.h"
 #include "gpu/gpu_nvml.h"
@@ -45,6 +46,7 @@ static int gpu_device_read(const struct gpu_driver *driver, int32_t ordinal, str
              driver->standin && !strstr(name, "stand-in") ? " (stand-in)" : "");
     driver_describe(driver, &id, out->driver);
     gpu_nvml_read(id.device_id, &out->telemetry);
+    gpu_decode_rows(driver, out);
     return SL_OK;
 }
 

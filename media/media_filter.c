@@ -21,6 +21,7 @@ struct media_filter {
     struct media_graph *graph; /* NULL: frames pass */
     AVFrame *held;             /* came while the graph before it was still giving pictures */
     AVFrame *out;
+    bool on_host;  /* surfaces are of no use to whom the pictures are for */
     bool draining; /* the graph has been told that no more will come */
     bool ended;    /* so has the range */
 };
@@ -216,6 +217,41 @@ static int pull(struct media_filter *filter, struct sl_failure *why)
     return 0;
 }
 
+static int fetch(const struct media_filter *filter, AVFrame *frame, struct sl_failure *why)
+{
+    AVFrame *host = media_frame_download(frame, media_range_samples(filter->range));
+    if (!host)
+        return sl_fail(why, SL_EDEVICELOST,
+                       "a decoded picture cannot be read back from its device");
+    av_frame_unref(frame);
+    av_frame_move_ref(frame, host);
+    av_frame_free(&host);
+    return SL_OK;
+}
+
+/* Filters are the CPU's: a surface that needs one, or would follow others into the graph, is fetched from its device. */
+static int surface_settle(const struct media_filter *filter, AVFrame *frame, struct sl_failure *why)
+{
+    if (!media_frame_is_surface(frame))
+        return SL_OK;
+    struct chain chain = {0};
+    int format = frame->format;
+    frame->format = media_range_samples(filter->range);
+    int code = chain_make(filter, frame, &chain, why);
+    frame->format = format;
+    if (code != SL_OK)
+        return code;
+    return filter->on_host || filter->graph || chain.length ? fetch(filter, frame, why) : SL_OK;
+}
+
+int media_filter_to_host(struct media_filter *filter, struct sl_failure *why)
+{
+    filter->on_host = true;
+    return filter->out->buf[0] && media_frame_is_surface(filter->out)
+               ? fetch(filter, filter->out, why)
+               : SL_OK;
+}
+
 /* The next frame of the range: 1 with it, 0 at the end. */
 static int take(struct media_filter *filter, AVFrame **out, struct sl_failure *why)
 {
@@ -229,6 +265,11 @@ static int take(struct media_filter *filter, AVFrame **out, struct sl_failure *w
     if (got > 0)
         media_color_settle(*out, filter->params.how);
     filter->ended = got == 0;
+    if (got > 0) {
+        int code = surface_settle(filter, *out, why);
+        if (code != SL_OK)
+            return code;
+    }
     return got;
 }
 

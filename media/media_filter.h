@@ -5,6 +5,8 @@
  * untouched. What a frame becomes depends on it, its neighbours and the plan alone, so that chunks meet: a
  * deinterlacer gets the frames around the range as well (media_range_params.context).
  *
+ * A surface of a device's memory that needs nothing stays one, until media_filter_to_host; others are fetched from the device.
+ *
  * A frame whose shape differs from the planned one (a source that changes in mid-stream) is fitted into the planned
  * shape, with bars where the proportions differ.
  *
@@ -32,6 +34,9 @@ int media_filter_open(struct media_range *range, const struct media_filter_param
 
 /* The next picture: 1; 0 when there are no more; SL_E*. */
 int media_filter_next(struct media_filter *filter, AVFrame **out, struct sl_failure *why);
+
+/* From now on pictures are in host memory, also the one that is lent. */
+int media_filter_to_host(struct media_filter *filter, struct sl_failure *why);
 
 /* One frame by itself, turned into its picture in place. */
 int media_filter_frame(const struct media_filter_params *params, AVFrame *frame,

@@ -1,10 +1,63 @@
 #include "media/media_frame.h"
 
+#include <libavutil/hwcontext.h>
 #include <libavutil/imgutils.h>
 #include <libavutil/intreadwrite.h>
 #include <libavutil/mem.h>
 #include <libavutil/murmur3.h>
 #include <libavutil/pixdesc.h>
+#include <string.h>
+
+bool media_frame_is_surface(const AVFrame *frame)
+{
+    return frame->hw_frames_ctx != NULL;
+}
+
+/* Chroma that lies U, V, U, V and samples that lie high in their words, as planes of low ones. */
+static void planes_part(const AVFrame *from, AVFrame *into, bool deep)
+{
+    for (int y = 0; y < into->height; y++) {
+        const uint8_t *row = from->data[0] + (ptrdiff_t)y * from->linesize[0];
+        uint8_t *to = into->data[0] + (ptrdiff_t)y * into->linesize[0];
+        if (!deep)
+            memcpy(to, row, (size_t)into->width);
+        else
+            for (int x = 0; x < into->width; x++)
+                AV_WL16(to + x * 2, AV_RL16(row + x * 2) >> 6);
+    }
+    for (int y = 0; y < (into->height + 1) / 2; y++) {
+        const uint8_t *row = from->data[1] + (ptrdiff_t)y * from->linesize[1];
+        for (int x = 0; x < (into->width + 1) / 2; x++)
+            for (int plane = 1; plane < 3; plane++) {
+                uint8_t *to = into->data[plane] + (ptrdiff_t)y * into->linesize[plane];
+                int at = x * 2 + plane - 1;
+                if (deep)
+                    AV_WL16(to + x * 2, AV_RL16(row + at * 2) >> 6);
+                else
+                    to[x] = row[at];
+            }
+    }
+}
+
+AVFrame *media_frame_download(const AVFrame *surface, enum AVPixelFormat samples)
+{
+    bool deep = samples == AV_PIX_FMT_YUV420P10LE;
+    AVFrame *mixed = av_frame_alloc(), *planar = av_frame_alloc();
+    bool good = mixed && planar && av_hwframe_transfer_data(mixed, surface, 0) >= 0 &&
+                mixed->format == (int)(deep ? AV_PIX_FMT_P010LE : AV_PIX_FMT_NV12);
+    if (good) {
+        planar->format = samples;
+        planar->width = surface->width;
+        planar->height = surface->height;
+        good = av_frame_get_buffer(planar, 0) >= 0 && av_frame_copy_props(planar, surface) >= 0;
+    }
+    if (good)
+        planes_part(mixed, planar, deep);
+    else
+        av_frame_free(&planar);
+    av_frame_free(&mixed);
+    return planar;
+}
 
 static void hash_i64(struct AVMurMur3 *hash, int64_t value)
 {

@@ -12,6 +12,13 @@
 
 #include "hal/hal.h"
 
+/* Is the picture in a device's memory, without planes of its own here? */
+bool media_frame_is_surface(const AVFrame *frame);
+
+/* A surface as the picture that the CPU's decoder would have given, of the format samples; times and colours are kept. NULL when the
+ * device does not give it back. */
+AVFrame *media_frame_download(const AVFrame *surface, enum AVPixelFormat samples);
+
 /* A hash of what can be seen: every plane's visible bytes, the size, the format and the time. The same on every
  * machine; never 0, which means "no frame". */
 uint64_t media_frame_hash(const AVFrame *frame);

@@ -17,6 +17,7 @@ struct media_range {
     struct media_source *source;
     AVStream *stream;
     AVCodecContext *decoder;
+    struct media_device device;
     AVPacket *packet;
     AVFrame *frame;
     AVPacket *held[HELD_MAX]; /* read while seeking, to be decoded first */
@@ -85,7 +86,7 @@ static int open_source(struct media_range *range, struct sl_failure *why)
     if (code != SL_OK)
         return code;
     media_source_only(range->source, range->stream->index);
-    return media_decoder_open(range->stream, &range->decoder, why);
+    return media_decoder_open_on(range->stream, &range->device, &range->decoder, why);
 }
 
 /* Shows the decoder the stream's first packet. What comes of it does not matter. */
@@ -251,6 +252,8 @@ int media_range_open(const struct media_input *input, const struct media_range_p
         return sl_fail(why, SL_ENOMEM, "no memory for a decoder");
     range->params = *params;
     range->input = *input;
+    range->device.context = params->device;
+    range->device.surface = params->surface;
     range->last_pts = range->seen_pts = INT64_MIN;
     range->packet = av_packet_alloc();
     range->frame = av_frame_alloc();
@@ -314,10 +317,45 @@ static int64_t frame_time(struct media_range *range, const AVFrame *frame)
     }
 }
 
+/* Of a surface, the hash of what the CPU's decoder would have given. 0: the device does not give it back. */
+static uint64_t frame_hash(const struct media_range *range, const AVFrame *frame)
+{
+    if (!media_frame_is_surface(frame))
+        return media_frame_hash(frame);
+    AVFrame *host = media_frame_download(frame, range->device.samples);
+    uint64_t hash = host ? media_frame_hash(host) : 0;
+    av_frame_free(&host);
+    return hash;
+}
+
+static int hash_missing(struct sl_failure *why)
+{
+    return sl_fail(why, SL_EDEVICELOST, "a decoded picture cannot be read back from its device");
+}
+
+/* Surfaces that are cropped at their left or top edge are shown whole by all that reads them: rather decode on the CPU. */
+static int leave_device(struct media_range *range, struct sl_failure *why)
+{
+    range->device.context = NULL;
+    range->stats = (struct media_range_stats){0};
+    range->last_pts = range->seen_pts = INT64_MIN;
+    range->decoded = 0;
+    range->input_ended = false;
+    av_frame_unref(range->frame);
+    av_frame_unref(range->before);
+    return begin(range, why);
+}
+
 /* 1: give it out; 0: drop it. */
 static int judge(struct media_range *range, struct sl_failure *why)
 {
     AVFrame *frame = range->frame;
+    if (media_frame_is_surface(frame) && (frame->crop_left || frame->crop_top)) {
+        if (range->stats.frames > 0)
+            return sl_fail(why, SL_EUNSUPPORTED,
+                           "the source begins to crop its pictures in mid-stream");
+        return leave_device(range, why);
+    }
     frame->pts = frame_time(range, frame);
     if (frame->pts == AV_NOPTS_VALUE)
         return sl_fail(why, SL_EDECODE,
@@ -343,14 +381,19 @@ static int judge(struct media_range *range, struct sl_failure *why)
             (long long)frame->pts, (long long)range->last_pts, range->stream->time_base.den);
     range->last_pts = frame->pts;
     if (frame->pts >= range->params.end_pts) {
-        range->stats.seam_next = media_frame_hash(frame);
+        range->stats.seam_next = frame_hash(range, frame);
         range->done = true;
+        if (!range->stats.seam_next)
+            return hash_missing(why);
         return range->params.context ? 1 : 0;
     }
     if ((frame->flags & AV_FRAME_FLAG_CORRUPT) || frame->decode_error_flags)
         range->stats.errors++;
-    if (range->stats.frames == 0)
-        range->stats.seam_first = media_frame_hash(frame);
+    if (range->stats.frames == 0) {
+        range->stats.seam_first = frame_hash(range, frame);
+        if (!range->stats.seam_first)
+            return hash_missing(why);
+    }
     range->stats.frames++;
     if (range->before->buf[0]) {
         av_frame_move_ref(range->delayed, frame);
@@ -396,6 +439,11 @@ int media_range_next(struct media_range *range, AVFrame **out, struct sl_failure
         }
     }
     return 0;
+}
+
+enum AVPixelFormat media_range_samples(const struct media_range *range)
+{
+    return range->device.samples;
 }
 
 const struct media_range_stats *media_range_stats(const struct media_range *range)

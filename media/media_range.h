@@ -6,6 +6,9 @@
  * walked from its start. Frames before the range are dropped; decoding goes on until the first frame behind it came out,
  * so that every frame inside did, and that frame's hash is the seam to the next chunk.
  *
+ * On a device (NVDEC) pictures are surfaces of its memory; H.264, H.265, VP9 and AV1 say exactly what a decoder has to
+ * give, so that frames and hashes are those of the CPU.
+ *
  * Owns:     the demuxer and the decoder; a frame is lent until the next call.
  * Units:    pts in the video stream's time base.
  * Errors:   as media_source.h; SL_EDECODE for frames that come out of order; SL_ECHANGED.
@@ -33,6 +36,9 @@ struct media_range_params {
     int32_t preroll; /* PREROLL_NONE, keyframes, PREROLL_LINEAR */
     bool
         context; /* give the frame before the range and the one behind it as well, for filters that look around */
+    AVBufferRef *
+        device; /* decode there where it can: an AVHWDeviceContext, which has to outlive the range; NULL: on the CPU */
+    enum AVPixelFormat surface; /* as its pictures are labelled */
 };
 
 struct media_range_stats {
@@ -50,6 +56,9 @@ int media_range_open(const struct media_input *input, const struct media_range_p
 
 /* The next frame: 1; 0 when the range is complete; SL_E*. Its pts is set: by it context is told from the range. */
 int media_range_next(struct media_range *range, AVFrame **out, struct sl_failure *why);
+
+/* What a surface's samples would be on the CPU (media_frame_download). */
+enum AVPixelFormat media_range_samples(const struct media_range *range);
 
 const struct media_range_stats *media_range_stats(const struct media_range *range);
 

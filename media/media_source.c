@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <libavcodec/avcodec.h>
 #include <libavutil/avstring.h>
+#include <libavutil/pixdesc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -298,7 +299,46 @@ int media_source_video(struct media_source *source, const struct media_video *vi
     return SL_OK;
 }
 
+/* Called again without the surfaces when the driver refuses the stream. */
+static enum AVPixelFormat samples_choose(AVCodecContext *decoder, const enum AVPixelFormat *offered)
+{
+    struct media_device *device = decoder->opaque;
+    bool surfaces = false;
+    device->samples = AV_PIX_FMT_NONE;
+    for (; *offered != AV_PIX_FMT_NONE; offered++) {
+        const AVPixFmtDescriptor *shape = av_pix_fmt_desc_get(*offered);
+        surfaces = surfaces || *offered == device->surface;
+        if (shape && !(shape->flags & AV_PIX_FMT_FLAG_HWACCEL))
+            device->samples = *offered;
+    }
+    bool planar = device->samples == AV_PIX_FMT_YUV420P || device->samples == AV_PIX_FMT_YUVJ420P ||
+                  device->samples == AV_PIX_FMT_YUV420P10LE;
+    return surfaces && planar ? device->surface : device->samples;
+}
+
+/* Surfaces that wait for filters, beside those that the decoder itself needs. */
+#define SURFACES_WAITING 6
+
+static int device_attach(AVCodecContext *decoder, struct media_device *device)
+{
+    if (!device || !device->context)
+        return 0;
+    decoder->hw_device_ctx = av_buffer_ref(device->context);
+    if (!decoder->hw_device_ctx)
+        return AVERROR(ENOMEM);
+    decoder->opaque = device;
+    decoder->get_format = samples_choose;
+    decoder->extra_hw_frames = SURFACES_WAITING;
+    return 0;
+}
+
 int media_decoder_open(const AVStream *stream, AVCodecContext **out, struct sl_failure *why)
+{
+    return media_decoder_open_on(stream, NULL, out, why);
+}
+
+int media_decoder_open_on(const AVStream *stream, struct media_device *device, AVCodecContext **out,
+                          struct sl_failure *why)
 {
     const AVCodec *codec = NULL;
     int code = media_codec_find(stream->codecpar, &codec, why);
@@ -312,6 +352,8 @@ int media_decoder_open(const AVStream *stream, AVCodecContext **out, struct sl_f
     decoder->thread_count = 1;
     decoder->flags |= AV_CODEC_FLAG_BITEXACT;
     decoder->max_pixels = media_limits()->pixels;
+    if (got >= 0)
+        got = device_attach(decoder, device);
     if (got >= 0)
         got = avcodec_open2(decoder, codec, NULL);
     if (got < 0) {

@@ -67,4 +67,16 @@ int media_fail(struct sl_failure *why, int averror, int otherwise, const char *w
 /* A decoder for a stream: one thread, bit-exact. SL_EUNSUPPORTED when this libavcodec has none. */
 int media_decoder_open(const AVStream *stream, AVCodecContext **out, struct sl_failure *why);
 
+/* A device whose memory a decoder fills with pictures. */
+struct media_device {
+    AVBufferRef *context;       /* an AVHWDeviceContext; NULL: there is none */
+    enum AVPixelFormat surface; /* as its pictures are labelled */
+    enum AVPixelFormat samples; /* set by the decoder: what it would give on the CPU */
+};
+
+/* Pictures come out as surfaces of the device where its driver decodes such a stream in 4:2:0, else as from media_decoder_open: a
+ * picture's own format tells. device stays where it is while the decoder is open. */
+int media_decoder_open_on(const AVStream *stream, struct media_device *device, AVCodecContext **out,
+                          struct sl_failure *why);
+
 #endif

@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "base/time.h"
+#include "gpu/gpu_cuda.h"
+#include "gpu/gpu_decode.h"
 #include "media/media_filter.h"
 #include "media/media_range.h"
 #include "worker/jobs.h"
@@ -78,7 +80,18 @@ struct source {
     AVFrame *first; /* lent until the next is asked for */
 };
 
-static int source_open(struct ladder *ladder, struct source *source, struct sl_failure *why)
+/* Decoding on the device that encodes, where its driver says that it does; what it then refuses is decoded on the CPU. */
+static AVBufferRef *decoder_device(const struct job_transcode *job, const struct hal_device *device)
+{
+    AVBufferRef *context = NULL;
+    struct sl_failure why = {0};
+    if (device->kind != DEVICE_NVENC || !gpu_decodes(device, &job->source))
+        return NULL;
+    return gpu_context(device->device_id, &context, &why) == SL_OK ? context : NULL;
+}
+
+static int source_open(struct ladder *ladder, const struct hal_device *device,
+                       struct source *source, struct sl_failure *why)
 {
     const struct job_transcode *job = ladder->job;
     struct media_input input;
@@ -88,6 +101,8 @@ static int source_open(struct ladder *ladder, struct source *source, struct sl_f
         .end_pts = job->end_pts,
         .preroll = job->preroll,
         .context = job->picture.deinterlace,
+        .device = decoder_device(job, device),
+        .surface = AV_PIX_FMT_CUDA,
     };
     struct media_filter_params how = {&job->source, &job->picture, job->start_pts, job->end_pts};
     int code = run_input(ladder->run, 0, &input, why);
@@ -314,10 +329,12 @@ static int pass_run(struct ladder *ladder, struct hal_device *device,
     struct source source = {0};
     struct feeder feeder = {.ladder = ladder, .segment = -1};
     int64_t from_ns = run_thread_cpu_ns(), opening_ns = 0;
-    int code = source_open(ladder, &source, why);
+    int code = source_open(ladder, device, &source, why);
     if (code == SL_OK) {
         opening_ns = run_thread_cpu_ns();
         code = rungs_open(ladder, rungs, device, renditions, source.first, why);
+        if (code == SL_OK && !ladder->surfaces)
+            code = media_filter_to_host(source.pictures, why);
         opening_ns = run_thread_cpu_ns() - opening_ns;
     }
     if (code == SL_OK)
