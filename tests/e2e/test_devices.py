@@ -13,7 +13,7 @@ from farm import FINAL, Farm  # noqa: E402
 from harness import BUILD, ROOT, main, program, run, wait_until, work_folder  # noqa: E402
 
 STANDIN = os.path.join(ROOT, "build", "standin")
-SECONDS = 20
+SECONDS, RATE = 20, 10
 
 # As many chunks as seconds, four small rungs; the watchdog is the shortest that policies may have.
 POLICY = """name: gpu
@@ -26,15 +26,16 @@ codecs:
     route: [%s]
     preset: ultrafast
     rungs:
-      - {name: 180p, height: 180, crf: 28, maxrate: 400k, bufsize: 800k}
-      - {name: 144p, height: 144, crf: 28, maxrate: 300k, bufsize: 600k}
-      - {name: 120p, height: 120, crf: 28, maxrate: 200k, bufsize: 400k}
+      - {name: 128p, height: 128, crf: 28, maxrate: 400k, bufsize: 800k}
+      - {name: 116p, height: 116, crf: 28, maxrate: 300k, bufsize: 600k}
+      - {name: 106p, height: 106, crf: 28, maxrate: 200k, bufsize: 400k}
       - {name: 96p, height: 96, crf: 28, maxrate: 200k, bufsize: 400k}
 """
 
 
 def source(seconds=SECONDS):
-    return media.made("devices-%d" % seconds, seconds, size="320x180", audio=False, extra=("-g", "25"))
+    return media.made("devices-%d" % seconds, seconds, size="192x128", rate=str(RATE), audio=False,
+                      extra=("-g", str(RATE)))
 
 
 class Standin:
@@ -71,7 +72,7 @@ class Devices(unittest.TestCase):
     def whole(self, standin, video, encoder="nvenc"):
         """It is ready, by this encoder, and every frame is there once."""
         status = standin.farm.wait_ready(video, 120)
-        self.assertEqual([r["name"] for r in status["renditions"]], ["180p", "144p", "120p", "96p"])
+        self.assertEqual([r["name"] for r in status["renditions"]], ["128p", "116p", "106p", "96p"])
         for rendition in status["renditions"]:
             self.assertEqual((rendition["encoder"], rendition["frames"]), (encoder, status["source"]["frames"]))
         smallest = os.path.join(os.path.dirname(standin.farm.local(status["manifests"]["hls"])),
@@ -92,7 +93,7 @@ class Devices(unittest.TestCase):
             counted = standin.counted()
             self.assertLessEqual(counted["sessions_high"], 3)
             self.assertGreaterEqual(counted["sessions_high"], 2)
-            self.assertGreaterEqual(sum(d["pictures"] for d in counted["devices"]), 4 * 25 * SECONDS)
+            self.assertGreaterEqual(sum(d["pictures"] for d in counted["devices"]), 4 * RATE * SECONDS)
             self.assertEqual(counted["sessions"], 0)
             self.assertTrue(all(gpu["health"] == "healthy" for gpu in standin.gpus()), standin.gpus())
 
@@ -127,6 +128,15 @@ class Devices(unittest.TestCase):
             self.assertEqual((counted["devices"][0]["lost"], counted["devices"][1]["hung"]), (1, 1))
             # A killed worker's sessions are free.
             wait_until(lambda: standin.counted()["sessions"] == 0, 30, standin.counted)
+
+    def test_both_kinds_are_there_and_a_policy_chooses(self):
+        with Standin("kinds", "nvenc=1,vaapi=1", "", "vaapi") as standin:
+            code, document = standin.farm.api("GET", "/api/v1/devices")
+            rows = {row["kind"]: row for row in document["devices"]}
+            self.assertEqual((code, sorted(rows)), (200, ["cpu", "nvenc", "vaapi"]))
+            self.assertTrue(all("stand-in" in rows[kind]["name"] for kind in ("nvenc", "vaapi")), rows)
+            status = self.whole(standin, standin.farm.submit(source(3), "gpu"), "vaapi")
+            self.assertEqual({d for r in status["renditions"] for d in r["devices"]}, {rows["vaapi"]["device_id"]})
 
     def test_a_driver_that_crashes_costs_its_devices_and_a_line(self):
         with Standin("crash", "nvenc=2", "crash_at_init", "x265") as standin:
