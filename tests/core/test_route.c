@@ -392,7 +392,7 @@ static void test_feeding_a_gpu_goes_before_encodes_on_cpus(void **state)
     struct fix_agent node;
     int64_t video;
     cpu_agent(&node, "node", 4);
-    fix_device_add(&node, DEVICE_NVENC, 2);
+    fix_device_add(&node, DEVICE_NVENC, 3);
     fix_sync(f, &node);
     /* Encodes on CPUs leave what feeds the idle encoder. */
     int64_t on_cpu = fix_encodes(f, fix_video(f, PRIORITY_NORMAL), 8, 0, CODEC_H264);
@@ -400,15 +400,43 @@ static void test_feeding_a_gpu_goes_before_encodes_on_cpus(void **state)
     assert_int_equal(node.held_count, 3);
     struct sched_route route = fix_route(CODEC_H265, 1, 1, only_nvenc);
     int64_t task = routed(f, &route, 4, &video);
-    assert_int_equal(fix_state(f, task), TASK_RUNNING);
     assert_int_equal(fix_state(f, task + 1), TASK_RUNNING);
+    assert_int_equal(fix_state(f, task + 2), TASK_QUEUED);
     fix_sync(f, &node);
-    /* CPU that comes free feeds the encoder first, older encodes or not. */
-    fix_finish(&node, task);
+    /* CPU that comes free feeds the encoder first, though the other encodes are older. */
     fix_finish(&node, on_cpu);
     fix_sync(f, &node);
     assert_int_equal(fix_state(f, task + 2), TASK_RUNNING);
-    assert_int_equal(fix_state(f, on_cpu + 3), TASK_RUNNING);
+    assert_int_equal(fix_state(f, on_cpu + 3), TASK_QUEUED);
+    fix_work(f, &node);
+    assert_int_equal(fix_totals(f).queued, 0);
+}
+
+/* Encodes of a quarter of a CPU each would take every bit that comes free. */
+static void test_small_encodes_do_not_nibble_away_what_a_gpu_waits_for(void **state)
+{
+    struct fix *f = *state;
+    struct fix_agent node;
+    int64_t video, small[4], other = fix_video(f, PRIORITY_NORMAL);
+    struct sched_task_spec spec = {
+        .step = STEP_TRANSCODE, .codec = CODEC_H264, .needs_codec = true};
+    spec.demand = (struct demand){.cpu_millicores = 250, .memory_bytes = 1};
+    cpu_agent(&node, "node", 1);
+    fix_device_add(&node, DEVICE_NVENC, 2);
+    fix_sync(f, &node);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(fix_spec(f, other, &spec, &small[i]), 0);
+    struct sched_route route = fix_route(CODEC_H265, 1, 1, only_nvenc);
+    int64_t task = routed(f, &route, 2, &video);
+    fix_sync(f, &node);
+    assert_int_equal(fix_state(f, small[1]), TASK_RUNNING);
+    assert_int_equal(fix_state(f, task), TASK_RUNNING);
+    fix_finish(&node, small[0]);
+    fix_sync(f, &node);
+    assert_int_equal(fix_state(f, small[2]), TASK_QUEUED);
+    fix_finish(&node, small[1]);
+    fix_sync(f, &node);
+    assert_int_equal(fix_state(f, task + 1), TASK_RUNNING);
     fix_work(f, &node);
     assert_int_equal(fix_totals(f).queued, 0);
 }
@@ -572,6 +600,7 @@ int main(void)
         CASE(test_ten_bits_need_a_device_that_has_them),
         CASE(test_suspect_devices_come_after_healthy_ones),
         CASE(test_feeding_a_gpu_goes_before_encodes_on_cpus),
+        CASE(test_small_encodes_do_not_nibble_away_what_a_gpu_waits_for),
         CASE(test_idle_cores_of_a_gpu_node_are_used_when_others_are_full),
         CASE(test_what_no_known_device_can_make_is_dead_after_a_while),
         CASE(test_a_restart_keeps_the_binding_and_the_sessions),
