@@ -137,7 +137,7 @@ void run_first_work(struct worker_run *run)
     int_fast64_t none = 0;
     int64_t now_ns = sl_now_ns();
     if (atomic_compare_exchange_strong(&run->first_work_ns, &none, now_ns))
-        sl_debug(&run->about, "first packet at %" PRId64, now_ns);
+        sl_debug(&run->about, "first packet at %" PRId64 " in process %ld", now_ns, (long)getpid());
 }
 
 /* ---- the last word ---- */
@@ -186,6 +186,8 @@ static int report_send(struct worker_run *run, struct sl_failure *why)
         code = sl_fail(why, code, "the report cannot be written: %s", sl_error_text(code));
     if (code == SL_OK) {
         worker_link_finish(run->link);
+        sl_debug(&run->about, "last word at %" PRId64 " of process %ld", sl_now_ns(),
+                 (long)getpid());
         code = worker_link_send(run->link, CONTROL_REPORT, bytes.data, bytes.length);
     }
     sl_buf_fini(&bytes);
