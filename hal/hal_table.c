@@ -96,10 +96,22 @@ static void past_keep(const struct hal_device *old, struct hal_device *device)
     device->health_successes = old->health_successes;
 }
 
+/* To the device being filled in. */
+static void live_move(const struct hal_table *from, struct hal_table *to, int32_t old)
+{
+    for (int32_t i = 0; i < HAL_CLAIMS_MAX; i++)
+        if (from->live[i].used && from->live[i].device == old)
+            to->live[i].device = to->count;
+}
+
 void hal_table_fill(struct hal_table *table, const struct device_row *rows, int32_t count,
                     const struct device_setting *settings, int32_t setting_count)
 {
-    struct hal_table next = {0};
+    static const struct hal_table empty;
+    struct hal_table next = empty;
+    memcpy(next.live, table->live, sizeof next.live);
+    for (int32_t i = 0; i < HAL_CLAIMS_MAX; i++)
+        next.live[i].device = -1;
     for (int32_t i = 0; i < count && next.count < NODE_DEVICES_MAX; i++) {
         struct hal_device *device = &next.devices[next.count];
         *device = device_make(&rows[i]);
@@ -109,6 +121,7 @@ void hal_table_fill(struct hal_table *table, const struct device_row *rows, int3
         if (old) {
             past_keep(old, device);
             next.learned_at_ns[next.count] = table->learned_at_ns[old - table->devices];
+            live_move(table, &next, (int32_t)(old - table->devices));
         }
         next.count++;
     }
@@ -150,6 +163,32 @@ static void learned_forget(struct hal_table *table, int64_t now_ns)
     }
 }
 
+static bool count_together(const struct hal_device *a, const struct hal_device *b)
+{
+    return a == b || (a->kind == b->kind && a->sessions.scope == SCOPE_SYSTEM &&
+                      b->sessions.scope == SCOPE_SYSTEM);
+}
+
+/* Notes what each claim has beside it from now on. Returns its place, or -1. */
+static int32_t live_add(struct hal_table *table, struct hal_device *device, int32_t sessions)
+{
+    int32_t place = -1;
+    int32_t counted = hal_sessions_counted(table->devices, table->count, device);
+    for (int32_t i = 0; i < HAL_CLAIMS_MAX; i++) {
+        struct hal_live *live = &table->live[i];
+        if (!live->used) {
+            place = place < 0 ? i : place;
+        } else if (live->device >= 0 && count_together(&table->devices[live->device], device)) {
+            int32_t others = counted + sessions - live->sessions;
+            live->others_max = others > live->others_max ? others : live->others_max;
+        }
+    }
+    if (place >= 0)
+        table->live[place] =
+            (struct hal_live){(int32_t)(device - table->devices), sessions, counted, true};
+    return place;
+}
+
 static bool takes(const struct hal_table *table, const struct hal_device *device, enum codec codec,
                   const char *encoder)
 {
@@ -174,8 +213,12 @@ int hal_table_claim(struct hal_table *table, int64_t now_ns, enum codec codec, c
     int32_t given = wanted < room ? wanted : room;
     if (device->health == HEALTH_PROVING || given < 1)
         given = 1;
+    int32_t place = live_add(table, device, given);
+    if (place < 0)
+        return sl_fail(why, SL_ELIMIT, "%d leases hold devices of this node", HAL_CLAIMS_MAX);
     device->sessions.in_use += given;
     *out = (struct hal_claim){
+        .live = place,
         .kind = device->kind,
         .sessions = given,
         .system_wide = device->sessions.scope == SCOPE_SYSTEM,
@@ -192,6 +235,8 @@ void hal_table_release(struct hal_table *table, struct hal_claim *claim)
         device->sessions.in_use -= claim->sessions;
         assert(device->sessions.in_use >= 0);
     }
+    if (claim->device_id[0])
+        table->live[claim->live].used = false;
     *claim = (struct hal_claim){0};
 }
 
@@ -214,15 +259,11 @@ void hal_table_refused(struct hal_table *table, int64_t now_ns, const struct hal
     struct hal_device *device = hal_table_find(table, claim->device_id);
     if (!device)
         return;
-    int32_t works =
-        hal_sessions_counted(table->devices, table->count, device) - claim->sessions + got;
+    int32_t works = table->live[claim->live].others_max + got;
     if (works <= 0)
         return; /* another program has them all: that tells nothing of the limit */
-    enum session_scope scope = device->sessions.scope;
     for (int32_t i = 0; i < table->count; i++)
-        if (&table->devices[i] == device ||
-            (scope == SCOPE_SYSTEM && table->devices[i].sessions.scope == SCOPE_SYSTEM &&
-             table->devices[i].kind == device->kind))
+        if (count_together(&table->devices[i], device))
             limit_learn(table, i, now_ns, works);
 }
 

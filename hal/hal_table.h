@@ -4,8 +4,9 @@
  * Made of rows as a worker's probe reports them, since an agent loads no driver itself. A lease that encodes makes a
  * claim before it starts and releases it at its end, so that all leases of the node together stay within each limit.
  *
- * Limits:   configured ones hold. One that no driver tells is learned when a worker is refused a session, as what is
- *           known to work, and forgotten after HAL_LEARNED_NS: the sessions may have been another program's.
+ * Limits:   configured ones hold. One that no driver tells is learned when a worker is refused a session: what it had open
+ *           and the most that others may have had beside it. That is never below the true one, and comes down to it with
+ *           further refusals. It is forgotten after HAL_LEARNED_NS: some sessions may have been another program's.
  * Health:   hal_health_note on the row; what leads a quarantined device back is whoever notes an SL_OK for it.
  * Errors:   of hal_choose. Threads: one at a time; no clock, no I/O.
  */
@@ -15,12 +16,23 @@
 #include "hal/hal.h"
 #include "hal/hal_speed.h"
 
+#define HAL_CLAIMS_MAX 512 /* leases of a node */
 #define HAL_LEARNED_NS (INT64_C(600) * 1000000000)
+
+/* A claim that was not released yet. */
+struct hal_live {
+    int32_t device; /* index; -1: it went away */
+    int32_t sessions;
+    int32_t
+        others_max; /* the most that others held beside it, of what counts against the same limit */
+    bool used;
+};
 
 struct hal_table {
     struct hal_device devices[NODE_DEVICES_MAX];
     int64_t learned_at_ns[NODE_DEVICES_MAX];
     int32_t count;
+    struct hal_live live[HAL_CLAIMS_MAX];
 };
 
 /* What a lease holds. */
@@ -29,6 +41,7 @@ struct hal_claim {
     enum device_kind kind;
     int32_t sessions;
     bool system_wide; /* the limit is one of all such devices */
+    int32_t live;     /* the table's */
 };
 
 /* Takes what a probe found; devices that were there before keep their claims, health and what was learned. Disabled ones

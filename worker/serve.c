@@ -113,8 +113,11 @@ int serve(int socket, const char *device)
                  sl_error_text(code));
         return 1;
     }
+    const struct hal_sessions probed = devices[0].sessions;
     do {
         struct control_frame frame = {0};
+        /* What one job learned of limits was what other workers left it at that moment; the agent sees all of them. */
+        devices[0].sessions = probed;
         code = worker_link_take(link, &frame);
         run = (struct worker_run){.link = link,
                                   .backends = &worker_backends,

@@ -136,6 +136,33 @@ static void test_a_limit_is_learned_and_forgotten(void **state)
     assert_int_equal(table.devices[0].sessions.limit, 0);
 }
 
+/* Two leases want four sessions each of a driver that has three in all; each gets what the other left. */
+static void test_what_is_learned_comes_down_to_the_true_limit_and_not_below(void **state)
+{
+    (void)state;
+    struct device_row rows[] = {gpu("a", 0, SCOPE_SYSTEM), gpu("b", 0, SCOPE_SYSTEM)};
+    struct hal_table table = table_of(rows, 2);
+    for (int round = 0; round < 4; round++) {
+        struct hal_claim first = {0}, second = {0};
+        hal_table_claim(&table, 0, CODEC_H265, "nvenc", 4, NULL, &first, NULL);
+        int code = hal_table_claim(&table, 0, CODEC_H265, "nvenc", 4, NULL, &second, NULL);
+        int32_t got = first.sessions < 2 ? first.sessions : 2, left = 3 - got;
+        if (code == SL_OK && second.sessions < left)
+            got += left - second.sessions;
+        if (code != SL_OK)
+            got = first.sessions < 3 ? first.sessions : 3;
+        if (got < first.sessions)
+            hal_table_refused(&table, 0, &first, got);
+        hal_table_release(&table, &first);
+        if (code == SL_OK && second.sessions > left)
+            hal_table_refused(&table, 0, &second, left);
+        hal_table_release(&table, &second);
+        assert_true(table.devices[0].sessions.limit >= 3);
+    }
+    assert_int_equal(table.devices[0].sessions.limit, 3);
+    assert_int_equal(table.devices[1].sessions.limit, 3);
+}
+
 static void test_settings_limit_and_disable(void **state)
 {
     (void)state;
@@ -213,6 +240,7 @@ int main(void)
         cmocka_unit_test(test_leases_share_two_devices_and_never_pass_a_limit),
         cmocka_unit_test(test_a_limit_of_the_system_counts_all_devices),
         cmocka_unit_test(test_a_limit_is_learned_and_forgotten),
+        cmocka_unit_test(test_what_is_learned_comes_down_to_the_true_limit_and_not_below),
         cmocka_unit_test(test_settings_limit_and_disable),
         cmocka_unit_test(test_a_device_that_knows_the_video_is_preferred_among_equals),
         cmocka_unit_test(test_health_outlives_a_probe_and_a_proving_device_gets_one_session),
