@@ -261,7 +261,7 @@ STANDIN_LDFLAGS := -shared -pthread -Wl,-z,relro,-z,now,-z,nodelete,-z,defs -Wl,
 # AV1 where the headers of NVENC have it.
 STANDIN_AV1 := $(if $(shell pkg-config --atleast-version=12 ffnvcodec 2>/dev/null && echo yes),-DSTANDIN_AV1)
 standin_objs = $(patsubst %.c,$(STANDIN_DIR)/obj/%.o,$(1))
-STANDIN_SOFT := $(call standin_objs,tests/standin/soft.c tests/standin/soft_x264.c tests/standin/soft_x265.c $(if $(STANDIN_AV1),tests/standin/soft_aom.c))
+STANDIN_SOFT := $(call standin_objs,tests/standin/soft.c tests/standin/soft_x264.c tests/standin/soft_x265.c tests/standin/soft_vpx.c $(if $(STANDIN_AV1),tests/standin/soft_aom.c))
 STANDIN_FILES := $(addprefix $(STANDIN_DIR)/,libcuda.so.1 libnvidia-encode.so.1 libnvidia-ml.so.1 half/libcuda.so.1 sluice_drv_video.so standin-stat)
 
 .PHONY: standin
@@ -277,14 +277,14 @@ $(STANDIN_DIR)/libcuda.so.1: $(call standin_objs,tests/standin/cuda.c tests/stan
 	$(Q)$(CC) $(STANDIN_LDFLAGS) -Wl,-soname,libcuda.so.1 -o $@ $^ -lm
 $(STANDIN_DIR)/libnvidia-encode.so.1: $(call standin_objs,tests/standin/nvenc.c tests/standin/nvenc_query.c) $(STANDIN_SOFT) $(STANDIN_DIR)/libcuda.so.1
 	$(call say,LD,$@)
-	$(Q)$(CC) $(STANDIN_LDFLAGS) -Wl,-soname,libnvidia-encode.so.1 -o $@ $^ -lx264 -lx265 $(if $(STANDIN_AV1),-laom) -lm
+	$(Q)$(CC) $(STANDIN_LDFLAGS) -Wl,-soname,libnvidia-encode.so.1 -o $@ $^ -lx264 -lx265 -lvpx $(if $(STANDIN_AV1),-laom) -lm
 $(STANDIN_DIR)/libnvidia-ml.so.1: $(call standin_objs,tests/standin/nvml.c) $(STANDIN_DIR)/libcuda.so.1
 	$(call say,LD,$@)
 	$(Q)$(CC) $(STANDIN_LDFLAGS) -Wl,-soname,libnvidia-ml.so.1 -o $@ $^
 $(STANDIN_DIR)/sluice_drv_video.so: $(call standin_objs,$(wildcard tests/standin/va_*.c) tests/standin/state.c) $(STANDIN_SOFT) tests/standin/va_driver.map
 	$(call say,LD,$@)
 	$(Q)$(CC) $(STANDIN_LDFLAGS) -Wl,--version-script=tests/standin/va_driver.map -o $@ $(filter %.o,$^) \
-		-lx264 -lx265 $(if $(STANDIN_AV1),-laom) -lswscale -lavutil -lm
+		-lx264 -lx265 -lvpx $(if $(STANDIN_AV1),-laom) -lswscale -lavutil -lm
 # Half a driver: libcuda without its encode library.
 $(STANDIN_DIR)/half/libcuda.so.1: $(STANDIN_DIR)/libcuda.so.1
 	@mkdir -p $(@D) && ln -sf ../libcuda.so.1 $@

@@ -380,8 +380,18 @@ static void decode_rows(VADisplay display, struct hal_device *device)
         if (!row || row->codec != profiles[i].codec) {
             if (device->row_count == HAL_ROWS_MAX)
                 return;
+            VAConfigAttrib size[] = {{VAConfigAttribMaxPictureWidth, VA_ATTRIB_NOT_SUPPORTED},
+                                     {VAConfigAttribMaxPictureHeight, VA_ATTRIB_NOT_SUPPORTED}};
+            vaGetConfigAttributes(display, profiles[i].profile, VAEntrypointVLD, size, 2);
             row = &device->rows[device->row_count++];
-            *row = (struct hal_row){.codec = profiles[i].codec, .direction = HAL_DECODE};
+            *row = (struct hal_row){
+                .codec = profiles[i].codec,
+                .direction = HAL_DECODE,
+                .width_min = 16,
+                .height_min = 16,
+                .width_max = (int32_t)told(&size[0], 4096),
+                .height_max = (int32_t)told(&size[1], 4096),
+            };
         }
         row->layouts |= profiles[i].layouts;
     }

@@ -45,6 +45,7 @@ static int suite_run(const char *name, enum codec codec)
     }
     if (!conformance_find(&conformance))
         return 1;
+    conformance.no_parameter_sets = codec == CODEC_VP9;
     const struct CMUnitTest tests[] = {CONFORMANCE_TESTS};
     return _cmocka_run_group_tests(name, tests, sizeof tests / sizeof *tests, setup, NULL);
 }
@@ -348,5 +349,6 @@ int main(void)
     setenv("LD_LIBRARY_PATH", STANDIN, 1);
     setenv("SLUICE_STANDIN_VAAPI", "1", 1);
     return faults_run() + suite_run("vaapi h264", CODEC_H264) +
-           suite_run("vaapi h265", CODEC_H265) + suite_run("vaapi av1", CODEC_AV1) + own_run();
+           suite_run("vaapi h265", CODEC_H265) + suite_run("vaapi av1", CODEC_AV1) +
+           suite_run("vaapi vp9", CODEC_VP9) + own_run();
 }

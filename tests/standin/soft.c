@@ -16,6 +16,8 @@ static const struct soft_ops *ops_of(enum soft_codec codec)
 #else
         return NULL;
 #endif
+    case SOFT_VP9:
+        return &soft_vpx;
     }
     return NULL;
 }

@@ -1,4 +1,4 @@
-/* tests/standin/soft.h: the encoders behind the stand-in devices: x264, x265 and, where asked for, libaom.
+/* tests/standin/soft.h: the encoders behind the stand-in devices: x264, x265, libvpx and, where asked for, libaom.
  *
  * One picture in, its packet out: no B-frames, no look-ahead, no threads of their own, so that a driver can answer
  * each call when it is made.
@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum soft_codec { SOFT_H264, SOFT_H265, SOFT_AV1 };
+enum soft_codec { SOFT_H264, SOFT_H265, SOFT_AV1, SOFT_VP9 };
 enum soft_rate { SOFT_QP, SOFT_QUALITY, SOFT_BITRATE };
 
 struct soft_params {
@@ -25,7 +25,7 @@ struct soft_params {
     int fps_num, fps_den;
     int sar_num, sar_den; /* 0: not told */
     enum soft_rate rate;
-    double quality;   /* x264's and x265's scale, 0..51; a QP with SOFT_QP; AV1: 0..63 */
+    double quality;   /* x264's and x265's scale, 0..51; a QP with SOFT_QP; AV1, VP9: 0..63 */
     int64_t bitrate;  /* bits per second, with SOFT_BITRATE */
     int64_t maxrate;  /* with it a buffer, 0: no limit */
     int64_t buffer;   /* bits; 0: one second of maxrate */
@@ -88,7 +88,7 @@ struct soft_encoder {
     size_t stride_bytes[3];
 };
 
-extern const struct soft_ops soft_x264, soft_x265, soft_aom;
+extern const struct soft_ops soft_x264, soft_x265, soft_aom, soft_vpx;
 
 bool soft_planes_make(struct soft_encoder *encoder);
 void soft_planes_fill(struct soft_encoder *encoder, const struct soft_picture *picture);

@@ -2,7 +2,7 @@
  * VA-API encoders and filters run unchanged on any machine.
  *
  * A display says which device it is by native_dpy, "standin-va0" …, as gpu/gpu_va.c fills it. What the devices can: H.264,
- * H.265 and (where libavcodec has av1_vaapi) AV1, 8 and 10 bit, with CQP, ICQ, VBR and QVBR, no B-frames, no packed headers (parameter sets are the encoder's, in
+ * H.265, VP9 and (where libavcodec has av1_vaapi) AV1, 8 and 10 bit, with CQP, ICQ, VBR and QVBR, no B-frames, no packed headers (parameter sets are the encoder's, in
  * the stream); scaling (VAEntrypointVideoProc). No decoder. Faults: tests/standin/README.md. */
 #include <libavutil/imgutils.h>
 #include <libswscale/swscale.h>
@@ -16,6 +16,7 @@
 #include <va/va_enc_av1.h>
 #include <va/va_enc_h264.h>
 #include <va/va_enc_hevc.h>
+#include <va/va_enc_vp9.h>
 #include <va/va_vpp.h>
 
 #include "tests/standin/state.h"
@@ -25,7 +26,7 @@
 __attribute__((visibility("default"))) const char sluice_standin[] =
     "sluice stand-in for a VA driver";
 
-#define ENCODERS "x264, x265, libaom"
+#define ENCODERS "x264, x265, libaom, libvpx"
 
 __attribute__((visibility("default"))) VAStatus __vaDriverInit_1_0(VADriverContextP driver);
 
@@ -44,6 +45,12 @@ static bool encodes(int device, VAProfile profile)
         /* fallthrough */
     case VAProfileHEVCMain:
         return !standin_fault(FAULT_NO_ENGINE, device) && !standin_fault(FAULT_NO_H265, device);
+    case VAProfileVP9Profile2:
+        if (standin_fault(FAULT_NO_TEN, device))
+            return false;
+        /* fallthrough */
+    case VAProfileVP9Profile0:
+        return !standin_fault(FAULT_NO_ENGINE, device);
     case VAProfileAV1Profile0:
         return soft_codec_built(SOFT_AV1) && !standin_fault(FAULT_NO_ENGINE, device) &&
                !standin_fault(FAULT_NO_AV1, device);
@@ -59,7 +66,9 @@ static VAStatus profiles_query(VADriverContextP driver, VAProfile *out, int *cou
                                     VAProfileH264High,
                                     VAProfileHEVCMain,
                                     VAProfileHEVCMain10,
-                                    VAProfileAV1Profile0};
+                                    VAProfileAV1Profile0,
+                                    VAProfileVP9Profile0,
+                                    VAProfileVP9Profile2};
     *count = 0;
     out[(*count)++] = VAProfileNone;
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
@@ -90,7 +99,9 @@ static uint32_t attribute(VAProfile profile, VAConfigAttribType type)
             return VA_RT_FORMAT_YUV420 | VA_RT_FORMAT_YUV420_10;
         if (profile == VAProfileAV1Profile0)
             return VA_RT_FORMAT_YUV420 | VA_RT_FORMAT_YUV420_10;
-        return profile == VAProfileHEVCMain10 ? VA_RT_FORMAT_YUV420_10 : VA_RT_FORMAT_YUV420;
+        return profile == VAProfileHEVCMain10 || profile == VAProfileVP9Profile2
+                   ? VA_RT_FORMAT_YUV420_10
+                   : VA_RT_FORMAT_YUV420;
     case VAConfigAttribRateControl:
         return video ? VA_RC_CQP | VA_RC_VBR | VA_RC_ICQ | VA_RC_QVBR : VA_ATTRIB_NOT_SUPPORTED;
     case VAConfigAttribEncMaxRefFrames:
@@ -185,6 +196,8 @@ static struct soft_params params_of(const struct va_config *config)
         params.codec = SOFT_H265;
     else if (profile == VAProfileAV1Profile0)
         params.codec = SOFT_AV1;
+    else if (profile == VAProfileVP9Profile0 || profile == VAProfileVP9Profile2)
+        params.codec = SOFT_VP9;
     return params;
 }
 
@@ -273,6 +286,13 @@ static void picture_read(struct va_context *context, const struct va_buffer *buf
         context->coded = p->coded_buf;
         context->key = p->picture_flags.bits.frame_type == 0;
         qp = p->base_qindex / 4; /* libaom's own scale */
+        break;
+    }
+    case SOFT_VP9: {
+        const VAEncPictureParameterBufferVP9 *p = (const void *)buffer->data;
+        context->coded = p->coded_buf;
+        context->key = p->pic_flags.bits.frame_type == 0;
+        qp = p->luma_ac_qindex / 4;
         break;
     }
     default: {
