@@ -7,8 +7,9 @@
  *     The opening chunk, which is decoded from the start of the source, and chunks in linear mode are right as they
  *     are and wait for no seam behind them.
  *  3. All renditions name the same stretch of time, and every segment by the key under which it is published.
- *  4. What was announced changes only when a person has it made anew, or when the seam behind the opening chunk turns out
- *     not to hold however its neighbour is decoded: then the playlists start again.
+ *  4. What was announced changes only when a person has it made anew, when the seam behind the opening chunk turns out not
+ *     to hold however its neighbour is decoded, or when the devices that made it are gone from the farm and others make
+ *     it again: then the playlists start again.
  */
 #include <inttypes.h>
 #include <stdio.h>

@@ -204,6 +204,39 @@ static void test_newer_schema_is_refused(void **state)
     assert_int_equal(open_code(f->url, true, &why), SL_EVERSION);
 }
 
+static int entry_check(void *arg, const struct store_task *task)
+{
+    (void)arg;
+    assert_int_equal(task->entry, 0);
+    assert_int_equal(task->kind, DEVICE_CPU);
+    assert_int_equal(task->sessions, 0);
+    return 45;
+}
+
+/* A database of before routes: its tasks ran on CPUs. */
+static void test_tasks_of_an_older_schema_are_the_cpus(void **state)
+{
+    struct fixture *f = *state;
+    struct store *store = build_open(f->url, false);
+    struct store_video video = build_video(1);
+    struct store_task task = build_task(7, 1);
+    build_ok(store, store_begin(store));
+    build_ok(store, store_put_video(store, &video));
+    build_ok(store, store_put_task(store, &task));
+    build_ok(store, store_commit(store));
+    store_close(&store);
+    sql_run(f->path,
+            "DROP TABLE routes; ALTER TABLE tasks DROP COLUMN entry; ALTER TABLE tasks DROP COLUMN "
+            "kind; ALTER TABLE tasks DROP COLUMN lease_sessions; PRAGMA user_version = 3");
+    store = build_open(f->url, false);
+    assert_int_equal(store_get_task(store, task.task, entry_check, NULL), 45);
+    struct store_route route = {.video = {1}, .codec = CODEC_H264, .count = 1};
+    build_ok(store, store_begin(store));
+    build_ok(store, store_put_route(store, &route));
+    build_ok(store, store_commit(store));
+    store_close(&store);
+}
+
 static void test_migrations_apply_once_in_order_and_whole(void **state)
 {
     struct fixture *f = *state;
@@ -540,6 +573,7 @@ int main(void)
         CASE(test_urls_and_places_that_cannot_be_are_refused),
         CASE(test_foreign_files_are_refused_and_left_alone),
         CASE(test_newer_schema_is_refused),
+        CASE(test_tasks_of_an_older_schema_are_the_cpus),
         CASE(test_migrations_apply_once_in_order_and_whole),
         CASE(test_damaged_row_is_named),
         CASE(test_killed_daemon_keeps_every_acknowledged_batch_whole),
