@@ -2,9 +2,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "gpu/gpu_cuda.h"
 #include "gpu/gpu_decode.h"
 #include "gpu/gpu_error.h"
+#include "gpu/gpu_kernels.h"
 #include "gpu/gpu_loader.h"
 #include "gpu/gpu_nvml.h"
 
@@ -64,10 +66,22 @@ static int gpu_devices_probe(struct hal_device *out, int32_t max, int32_t *count
     return SL_OK;
 }
 
+/* The driver compiles the kernels for its GPU when they are loaded, with a library that it opens for that: a sandbox
+ * later on would not let it. Without kernels the CPU scales. */
 static int gpu_device_prepare(const struct hal_device *device, struct sl_failure *why)
 {
     AVBufferRef *context;
-    return gpu_context(device->device_id, &context, why);
+    const struct gpu_kernels *kernels;
+    struct sl_failure without = {0};
+    int code = gpu_context(device->device_id, &context, why);
+    if (code == SL_OK)
+        code = gpu_context_enter(context, why);
+    if (code != SL_OK)
+        return code;
+    if (gpu_kernels_open(context, &kernels, &without) != SL_OK)
+        sl_debug(NULL, "device %s: no kernels: %s", device->device_id, without.message);
+    gpu_context_leave(context);
+    return SL_OK;
 }
 
 const struct hal_device_ops gpu_device_ops = {
