@@ -146,8 +146,10 @@ static int stream_fill(const struct cmaf_track *t, AVStream *stream)
     par->codec_id = codec_ids[t->codec];
     if (t->codec == CODEC_H265)
         par->codec_tag = MKTAG('h', 'v', 'c', '1'); /* parameter sets in hvcC and nowhere else */
-    if (t->codec == CODEC_VP9)
+    if (t->codec == CODEC_VP9) {
+        par->profile = t->bit_depth > 8 ? 2 : 0;
         par->level = vp9_level(t);
+    }
     par->format = t->bit_depth > 8 ? AV_PIX_FMT_YUV420P10LE : AV_PIX_FMT_YUV420P;
     par->chroma_location = AVCHROMA_LOC_LEFT;
     par->width = t->width;
@@ -276,7 +278,7 @@ static const uint8_t *config_box(const struct sl_buf *init, const char type[4], 
 
 /* ISO/IEC 14496-15, annex E.3: profile, compatibility with its bits turned round, tier and level, constraints without
  * their trailing zeros. */
-static void hvc1_string(const uint8_t *hvcc, char out[CODECS_BYTES])
+void cmaf_hvc1_name(const uint8_t *hvcc, char out[CODECS_BYTES])
 {
     static const char spaces[4][2] = {"", "A", "B", "C"};
     uint32_t flags = box_read_u32(hvcc + 2), turned = 0;
@@ -325,7 +327,7 @@ static int box_codecs(const struct cmaf_track *track, char out[CODECS_BYTES],
         rc = sl_fail(why, SL_EMISMATCH, "%zu bytes of %s parameter sets make no %s",
                      track->extradata_bytes, codec_word(track->codec), boxes[track->codec].type);
     if (rc == SL_OK && track->codec == CODEC_H265)
-        hvc1_string(box, out);
+        cmaf_hvc1_name(box, out);
     else if (rc == SL_OK && track->codec == CODEC_AV1)
         av01_string(track, box, out);
     else if (rc == SL_OK)

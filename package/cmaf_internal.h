@@ -15,6 +15,9 @@ int cmaf_init_make(const struct cmaf_track *track, struct sl_buf *out, struct sl
 int cmaf_sample_put(const struct cmaf_track *track, const struct cmaf_packet *packet,
                     struct sl_buf *out, struct sl_failure *why);
 
+/* The name of what an hvcC of 23 bytes or more describes. */
+void cmaf_hvc1_name(const uint8_t *hvcc, char out[CODECS_BYTES]);
+
 bool cmaf_has_start_code(const uint8_t *data, size_t bytes);
 
 #endif

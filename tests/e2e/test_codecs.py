@@ -46,7 +46,8 @@ def hdr_clip():
         return path
     os.makedirs(TMP, exist_ok=True)
     part = path + ".%d.mp4" % os.getpid()
-    media.ffmpeg("-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25:duration=1", "-pix_fmt", "yuv420p10le", "-c:v", "libx265",
+    media.ffmpeg("-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25:duration=1,"
+                 "setparams=color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc", "-pix_fmt", "yuv420p10le", "-c:v", "libx265",
                  "-preset", "ultrafast", "-color_primaries", "bt2020", "-color_trc", "smpte2084", "-colorspace", "bt2020nc",
                  "-x265-params", "log-level=none:hdr10=1:repeat-headers=1:max-cll=900,300:master-display=" + MASTERING,
                  "-tag:v", "hvc1", part)

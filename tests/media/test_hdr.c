@@ -32,7 +32,8 @@ static bool hdr10_open(struct kit_clip *clip)
 {
     if (kit_trait_open(
             clip, "mp4", "testsrc2=size=160x96:rate=25:duration=0.4",
-            "-pix_fmt yuv420p10le -c:v libx265 -preset ultrafast -bf 0 -color_primaries bt2020 "
+            "-pix_fmt yuv420p10le -vf setparams=color_primaries=bt2020:color_trc=smpte2084:"
+            "colorspace=bt2020nc -c:v libx265 -preset ultrafast -bf 0 -color_primaries bt2020 "
             "-color_trc smpte2084 -colorspace bt2020nc -movflags +empty_moov -x265-params "
             "'log-level=none:bframes=0:pools=none:hdr10=1:repeat-headers=1:max-cll=700,200:"
             "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
