@@ -80,12 +80,14 @@ struct source {
     AVFrame *first; /* lent until the next is asked for */
 };
 
-/* Decoding on the device that encodes, where its driver says that it does; what it then refuses is decoded on the CPU. */
+/* Decoding on the device that encodes, where its driver says that it does; what it then refuses is decoded on the CPU, and
+ * so is a chunk that is done again because it did not meet its neighbour. */
 static AVBufferRef *decoder_device(const struct job_transcode *job, const struct hal_device *device)
 {
     AVBufferRef *context = NULL;
     struct sl_failure why = {0};
-    if (device->kind != DEVICE_NVENC || !gpu_decodes(device, &job->source))
+    if (device->kind != DEVICE_NVENC || job->preroll != PREROLL_NONE ||
+        !gpu_decodes(device, &job->source))
         return NULL;
     return gpu_context(device->device_id, &context, &why) == SL_OK ? context : NULL;
 }

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "worker/backends.h"
+#include "worker/prove_decode.h"
 #include "worker/run.h"
 #include "worker/sandbox.h"
 #include "worker/warm.h"
@@ -62,6 +63,8 @@ static int prepare(const char *device, struct hal_device *devices, int32_t *coun
         code = device_open(device, &devices[0], why);
         if (code == SL_OK)
             code = worker_warm_device(&worker_backends, &devices[0], why);
+        if (code == SL_OK)
+            prove_decode(&worker_backends, &devices[0]);
         *count = 1;
         if (code == SL_OK)
             sandbox_driver_find(devices[0].kind, &driver);

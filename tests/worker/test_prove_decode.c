@@ -1,0 +1,123 @@
+/* What a GPU's driver says that it decodes is tried before it is relied upon; on tests/standin's, which decodes nothing. */
+#include <libavutil/log.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "encoders/encoders.h"
+#include "gpu/gpu_cuda.h"
+#include "hal/hal_golden.h"
+#include "media/media_exact.h"
+#include "tests/standin/standin_run.h"
+#include "worker/backends.h"
+#include "worker/prove_decode.h"
+
+#define WIDTH  178 /* no multiple of any alignment */
+#define HEIGHT 98
+#define FRAMES 8
+
+static struct hal_device device;
+static AVBufferRef *context;
+
+static int setup(void **state)
+{
+    static struct hal_device devices[NODE_DEVICES_MAX];
+    struct sl_failure why = {0};
+    int32_t count = 0;
+    (void)state;
+    if (hal_probe_kind(&worker_backends, DEVICE_NVENC, devices, NODE_DEVICES_MAX, &count, &why) !=
+            SL_OK ||
+        count == 0)
+        return -1;
+    device = devices[0];
+    return gpu_context(device.device_id, &context, &why);
+}
+
+/* The stand-in has no decoder: libavcodec, given its context, decodes on the CPU, and every picture comes. */
+static void test_a_device_that_cannot_decode_is_found_out(void **state)
+{
+    (void)state;
+    struct hal_golden *golden = NULL;
+    struct hal_session *session = NULL;
+    struct media_exact_packet packets[FRAMES] = {{0}};
+    struct hal_packet packet;
+    struct sl_failure why = {0};
+    const uint8_t *extradata = NULL;
+    size_t extradata_bytes = 0;
+    int32_t count = 0;
+    struct hal_encode_params params = {
+        .codec = CODEC_H264,
+        .layout = HAL_NV12,
+        .width = WIDTH,
+        .height = HEIGHT,
+        .time_base = {1, 25},
+        .frame_rate = {25, 1},
+        .sar = {1, 1},
+        .crf_tenths = 250,
+        .bframes = -1,
+        .threads = 1,
+    };
+    assert_int_equal(hal_golden_open(HAL_NV12, WIDTH, HEIGHT, &golden), SL_OK);
+    if (hal_encode_open(&worker_backends, &device, "nvenc", &params, &session, &why) != SL_OK)
+        fail_msg("%s", why.message);
+    assert_int_equal(hal_encode_extradata(session, &extradata, &extradata_bytes), SL_OK);
+    for (int32_t i = 0; i <= FRAMES; i++) {
+        if (i < FRAMES)
+            assert_int_equal(hal_encode_submit(session, hal_golden_frame(golden, i), &why), SL_OK);
+        else
+            assert_int_equal(hal_encode_flush(session, &why), SL_OK);
+        while (hal_encode_receive(session, &packet, &why) > 0) {
+            assert_true(count < FRAMES);
+            packets[count].data = calloc(1, packet.bytes + MEDIA_EXACT_ROOM);
+            memcpy(packets[count].data, packet.data, packet.bytes);
+            packets[count].bytes = packet.bytes;
+            packets[count++].pts = packet.pts;
+        }
+    }
+    assert_int_equal(count, FRAMES);
+    assert_int_equal(
+        media_exact(context, CODEC_H264, extradata, extradata_bytes, packets, count, &why),
+        SL_EUNSUPPORTED);
+    packets[0].bytes = 3;
+    assert_int_equal(
+        media_exact(context, CODEC_H264, extradata, extradata_bytes, packets, count, &why),
+        SL_EDECODE);
+    for (int32_t i = 0; i < count; i++)
+        free(packets[i].data);
+    hal_encode_close(&session);
+    hal_golden_close(&golden);
+}
+
+/* A driver that promises what it does not do loses the promise, and the CPU decodes. */
+static void test_a_promise_to_decode_is_tried(void **state)
+{
+    (void)state;
+    struct hal_device promising = device;
+    promising.rows[promising.row_count++] = (struct hal_row){
+        .codec = CODEC_H265, .direction = HAL_DECODE, .layouts = 1u << HAL_NV12 | 1u << HAL_P010};
+    promising.rows[promising.row_count++] =
+        (struct hal_row){.codec = CODEC_VP9, .direction = HAL_DECODE, .layouts = 1u << HAL_NV12};
+    prove_decode(&worker_backends, &promising);
+    assert_int_equal(promising.rows[promising.row_count - 2].layouts, 0);
+    assert_int_equal(promising.rows[promising.row_count - 1].layouts, 1u << HAL_NV12);
+    assert_int_equal(promising.rows[0].layouts, device.rows[0].layouts);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct standin_run runs[] = {{.name = "decode"}};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_device_that_cannot_decode_is_found_out),
+        cmocka_unit_test(test_a_promise_to_decode_is_tried),
+    };
+    if (argc < 2)
+        return standin_run_all(argv[0], runs, 1);
+    av_log_set_level(AV_LOG_QUIET);
+    return cmocka_run_group_tests_name("decode", tests, setup, NULL);
+}

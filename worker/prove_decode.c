@@ -1,0 +1,131 @@
+#include "worker/prove_decode.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "gpu/gpu_cuda.h"
+#include "hal/hal_golden.h"
+#include "media/media_exact.h"
+
+#define WIDTH   320
+#define HEIGHT  192
+#define FRAMES  12
+#define PACKETS (FRAMES + 4)
+
+struct sample {
+    struct media_exact_packet packets[PACKETS];
+    int32_t count;
+    uint8_t *extradata;
+    size_t extradata_bytes;
+};
+
+static void sample_free(struct sample *sample)
+{
+    for (int32_t i = 0; i < sample->count; i++)
+        free(sample->packets[i].data);
+    free(sample->extradata);
+    *sample = (struct sample){0};
+}
+
+static int packets_take(struct hal_session *session, struct sample *out)
+{
+    struct hal_packet packet;
+    int got;
+    while ((got = hal_encode_receive(session, &packet, NULL)) > 0 && out->count < PACKETS) {
+        uint8_t *copy = calloc(1, packet.bytes + MEDIA_EXACT_ROOM);
+        if (!copy)
+            return SL_ENOMEM;
+        memcpy(copy, packet.data, packet.bytes);
+        out->packets[out->count++] = (struct media_exact_packet){copy, packet.bytes, packet.pts};
+    }
+    return got;
+}
+
+static int sample_encode(struct hal_session *session, struct hal_golden *golden, struct sample *out)
+{
+    const uint8_t *extradata = NULL;
+    int code = hal_encode_extradata(session, &extradata, &out->extradata_bytes);
+    if (code == SL_OK && !(out->extradata = malloc(out->extradata_bytes + 1)))
+        code = SL_ENOMEM;
+    if (code == SL_OK)
+        memcpy(out->extradata, extradata, out->extradata_bytes);
+    for (int32_t i = 0; code == SL_OK && i < FRAMES; i++) {
+        code = hal_encode_submit(session, hal_golden_frame(golden, i), NULL);
+        if (code == SL_OK)
+            code = packets_take(session, out);
+    }
+    if (code == SL_OK)
+        code = hal_encode_flush(session, NULL);
+    return code == SL_OK ? packets_take(session, out) : code;
+}
+
+static int sample_make(const struct hal_backends *backends, struct hal_device *device,
+                       const struct hal_row *row, enum hal_layout layout, struct sample *out)
+{
+    struct hal_session *session = NULL;
+    struct hal_golden *golden = NULL;
+    struct hal_encode_params params = {
+        .codec = row->codec,
+        .layout = layout,
+        .width = WIDTH,
+        .height = HEIGHT,
+        .time_base = {1, 25},
+        .frame_rate = {25, 1},
+        .sar = {1, 1},
+        .crf_tenths = 280,
+        .gop_frames = FRAMES,
+        .bframes = -1,
+        .threads = 1,
+        .color_primaries = 1,
+        .color_transfer = 1,
+        .color_matrix = 1,
+    };
+    int code = hal_golden_open(layout, WIDTH, HEIGHT, &golden);
+    if (code == SL_OK)
+        code = hal_encode_open(backends, device, row->encoder, &params, &session, NULL);
+    if (code == SL_OK)
+        code = sample_encode(session, golden, out);
+    hal_encode_close(&session);
+    hal_golden_close(&golden);
+    return code;
+}
+
+static bool is_exact(const struct hal_backends *backends, struct hal_device *device,
+                     AVBufferRef *context, const struct hal_row *row, enum hal_layout layout)
+{
+    struct sample sample = {0};
+    struct sl_failure why = {0};
+    /* Without a sample nothing speaks against the driver. */
+    if (sample_make(backends, device, row, layout, &sample) == SL_OK &&
+        media_exact(context, row->codec, sample.extradata, sample.extradata_bytes, sample.packets,
+                    sample.count, &why) != SL_OK)
+        sl_warn(NULL, "device %s: %s (%d bits); the CPU decodes it", device->device_id, why.message,
+                layout == HAL_P010 ? 10 : 8);
+    sample_free(&sample);
+    return !why.code;
+}
+
+static const struct hal_row *encoding(const struct hal_device *device, enum codec codec)
+{
+    for (int32_t i = 0; i < device->row_count; i++)
+        if (device->rows[i].direction == HAL_ENCODE && device->rows[i].codec == codec)
+            return &device->rows[i];
+    return NULL;
+}
+
+void prove_decode(const struct hal_backends *backends, struct hal_device *device)
+{
+    AVBufferRef *context = NULL;
+    if (device->kind != DEVICE_NVENC || gpu_context(device->device_id, &context, NULL) != SL_OK)
+        return;
+    for (int32_t i = 0; i < device->row_count; i++) {
+        struct hal_row *row = &device->rows[i];
+        const struct hal_row *encoder =
+            row->direction == HAL_DECODE ? encoding(device, row->codec) : NULL;
+        for (int layout = HAL_NV12; encoder && layout <= HAL_P010; layout++)
+            if (row->layouts & encoder->layouts & 1u << layout &&
+                !is_exact(backends, device, context, encoder, (enum hal_layout)layout))
+                row->layouts &= ~(1u << layout);
+    }
+}
