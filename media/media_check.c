@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "media/media_frame.h"
 #include "media/media_source.h"
 #include "media/media_video.h"
 
@@ -106,6 +107,17 @@ static int judge_hdr(const struct media_check_want *want, const AVStream *stream
         want->hdr->light_average_nits);
 }
 
+static void show(const struct check *check, const AVFrame *frame)
+{
+    enum hal_layout layout = frame->format == AV_PIX_FMT_YUV420P10LE ? HAL_I420_10 : HAL_I420;
+    struct hal_frame view;
+    if (layout == HAL_I420 && frame->format != AV_PIX_FMT_YUV420P &&
+        frame->format != AV_PIX_FMT_YUVJ420P)
+        return;
+    media_frame_view(frame, layout, &view);
+    check->want->shown(check->want->shown_arg, check->decoded, &view);
+}
+
 static int take_frames(struct check *check, struct sl_failure *why)
 {
     for (;;) {
@@ -128,6 +140,8 @@ static int take_frames(struct check *check, struct sl_failure *why)
                            (long long)frame->pts, (long long)check->last_shown);
         else if (!want->audio)
             code = judge_colours(want, frame, why);
+        if (code == SL_OK && want->shown)
+            show(check, frame);
         check->last_shown = frame->pts;
         check->decoded++;
         av_frame_unref(check->frame);

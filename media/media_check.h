@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "hal/hal.h"
 #include "model/media_types.h"
 
 enum media_check_decode { MEDIA_CHECK_FIRST_GOP, MEDIA_CHECK_WHOLE };
@@ -32,6 +33,9 @@ struct media_check_want {
     int32_t color_primaries, color_transfer, color_matrix; /* ITU-T H.273 */
     const struct media_hdr *hdr; /* what the sample entry has to say; NULL: nothing is asked */
     enum media_check_decode decode;
+    /* Each decoded picture, numbered from 0 in the order in which they are shown, as planes of 4:2:0; NULL: nobody looks. */
+    void (*shown)(void *arg, int64_t number, const struct hal_frame *picture);
+    void *shown_arg;
 };
 
 /* *out_decoded: frames that were decoded. */

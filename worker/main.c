@@ -16,6 +16,7 @@
 #include "wire/wire_control.h"
 #include "worker/calibrate.h"
 #include "worker/probe_devices.h"
+#include "worker/prove.h"
 #include "worker/serve.h"
 
 #define EXIT_USAGE 2
@@ -31,6 +32,7 @@ static const char usage[] =
     "  --probe-devices   print the devices of this machine as JSON\n"
     "  --calibrate KIND:DEVICE  measure how fast a device encodes (\"cpu:cpu\"); --quick: only a "
     "little\n"
+    "  --prove KIND:DEVICE  encode a golden chunk on a device and read it back\n"
     "  --version         print the version\n"
     "  --help            print this\n";
 
@@ -68,13 +70,14 @@ int main(int argc, char **argv)
         {"into", required_argument, NULL, 'i'},
         {"quiet", no_argument, NULL, 's'},
         {"slot", required_argument, NULL, 'n'},
+        {"prove", required_argument, NULL, 'g'},
         {"version", no_argument, NULL, 'v'},
         {"help", no_argument, NULL, 'h'},
         {0},
     };
     int control_fd = CONTROL_FD;
     const char *device = NULL;
-    bool probe = false;
+    bool probe = false, golden = false;
     struct calibrate_params measure = {.depth = CALIBRATE_NORMAL};
     sl_log_open("sluice-worker");
     for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
@@ -97,12 +100,14 @@ int main(int argc, char **argv)
         case 'p':
             probe = true;
             break;
+        case 'g':
         case 'm':
+            golden = option == 'g';
             if (!device_named(optarg, &measure)) {
                 fprintf(stderr,
-                        "sluice-worker: --calibrate takes a kind and a device, as in cpu:cpu, not "
-                        "'%s'; --probe-devices lists them\n",
-                        optarg);
+                        "sluice-worker: --%s takes a kind and a device, as in cpu:cpu, not '%s'; "
+                        "--probe-devices lists them\n",
+                        golden ? "prove" : "calibrate", optarg);
                 return EXIT_USAGE;
             }
             break;
@@ -138,6 +143,8 @@ int main(int argc, char **argv)
     }
     signal(SIGPIPE, SIG_IGN);
     media_log_start();
+    if (golden)
+        return prove(measure.kind, measure.device_id, is_socket(control_fd) ? control_fd : -1);
     if (measure.device_id)
         return calibrate(&measure);
     if (probe)
