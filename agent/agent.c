@@ -55,10 +55,10 @@ static int core_make(struct agent *agent, struct sl_failure *why)
 static int threads_start(struct agent *agent, struct sl_failure *why)
 {
     static void *(*const runs[])(void *) = {agent_lane_parked, agent_lane_news, agent_prober,
-                                            agent_calibrator};
+                                            agent_calibrator, agent_healer};
     pthread_t *const threads[] = {&agent->lanes[0], &agent->lanes[1], &agent->prober,
-                                  &agent->calibrator};
-    for (int i = 0; i < LANES + 2; i++) {
+                                  &agent->calibrator, &agent->healer};
+    for (int i = 0; i < LANES + 3; i++) {
         if (pthread_create(threads[i], NULL, runs[i], agent) != 0)
             return sl_fail(why, SL_ENOMEM, "cannot start a thread");
         agent->thread_count++;
@@ -186,7 +186,7 @@ void agent_close(struct agent **at)
     }
     pthread_mutex_unlock(&agent->lock);
     pthread_t *const threads[] = {&agent->lanes[0], &agent->lanes[1], &agent->prober,
-                                  &agent->calibrator};
+                                  &agent->calibrator, &agent->healer};
     for (int i = 0; i < LANES && agent->client; i++)
         wire_client_interrupt(agent->client, i);
     for (int i = 0; i < agent->thread_count; i++)

@@ -61,6 +61,7 @@ static void devices_take(struct agent *agent, const struct device_row *rows, int
     worker_pool_slots_set(agent->pool, cpus);
     device_table_fill(agent->devices, rows, count);
     agent_speeds_take(agent);
+    agent_health_recall(agent);
     pthread_mutex_lock(&agent->lock);
     agent->offers = true;
     agent_devices_state(agent);

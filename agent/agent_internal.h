@@ -64,7 +64,8 @@ struct agent {
     pthread_t lanes[LANES];
     pthread_t prober;
     pthread_t calibrator;
-    int thread_count; /* lanes, prober, calibrator */
+    pthread_t healer;
+    int thread_count; /* lanes, prober, calibrator, healer */
 };
 
 /* With the lock held: waits for a change, ns at most. */
@@ -84,6 +85,11 @@ void agent_leases_stop(struct agent *agent);
 /* With the lock held: what the next request says of the devices. */
 void agent_devices_state(struct agent *agent);
 void *agent_prober(void *agent);
+
+/* agent_health.c */
+/* Without the lock, after a probe: what was quarantined when an earlier agent ended is so still. */
+void agent_health_recall(struct agent *agent);
+void *agent_healer(void *agent);
 
 /* agent_speeds.c */
 /* Without the lock: what was measured of the devices goes into their table. */

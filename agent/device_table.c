@@ -1,6 +1,7 @@
 #include "agent/device_table.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -129,6 +130,18 @@ void device_table_note(struct device_table *t, const char *device_id, int code, 
         sl_warn(NULL, "device %s is %s: %s: %s", device_id, device_health_word(after),
                 sl_error_word(code), detail ? detail : "");
     t->changed(t->arg);
+}
+
+void device_table_quarantine(struct device_table *t, const char *device_id, const char *reason)
+{
+    pthread_mutex_lock(&t->lock);
+    struct hal_device *device = hal_table_find(&t->table, device_id);
+    if (device && device->health == HEALTH_HEALTHY) {
+        device->health = HEALTH_QUARANTINED;
+        snprintf(device->health_reason, sizeof device->health_reason, "%s", reason);
+        sl_warn(NULL, "device %s is quarantined since before this start: %s", device_id, reason);
+    }
+    pthread_mutex_unlock(&t->lock);
 }
 
 int32_t device_table_rows(struct device_table *t, struct device_row rows[NODE_DEVICES_MAX])

@@ -35,6 +35,9 @@ void device_table_refused(struct device_table *table, const struct hal_claim *cl
 void device_table_note(struct device_table *table, const char *device_id, int code,
                        const char *detail);
 
+/* One that is healthy as far as is known here, but was not when an earlier agent ended. */
+void device_table_quarantine(struct device_table *table, const char *device_id, const char *reason);
+
 /* Rows as they are now; how many. */
 int32_t device_table_rows(struct device_table *table, struct device_row rows[NODE_DEVICES_MAX]);
 

@@ -100,8 +100,9 @@ struct config_agent {
     int64_t cache_bytes_max; /* source ranges kept in scratch */
     bool objects_http;       /* fetch over HTTP even where the store's folder is visible */
     bool spot;
-    bool calibrate;     /* measure devices whose speed is not known */
-    int64_t give_up_ns; /* without any daemon: leases are dropped after so long */
+    int64_t prove_after_ns; /* a quarantined device's first golden chunk */
+    bool calibrate;         /* measure devices whose speed is not known */
+    int64_t give_up_ns;     /* without any daemon: leases are dropped after so long */
     struct device_setting devices[DEVICE_SETTINGS_MAX];
     int32_t device_count;
     struct config_farm farm;

@@ -39,9 +39,9 @@ static const struct config_key retry_keys[] = {
 static const struct config_key aging_keys[] = {
     {"low", false}, {"normal", false}, {"high", false}, {"urgent", false}, {NULL, false}};
 static const struct config_key agent_keys[] = {
-    {"cpus", false},    {"memory", false},    {"cache", false},
-    {"objects", false}, {"spot", false},      {"give_up", false},
-    {"devices", false}, {"calibrate", false}, {NULL, false}};
+    {"cpus", false},        {"memory", false},  {"cache", false},   {"objects", false},
+    {"spot", false},        {"give_up", false}, {"devices", false}, {"calibrate", false},
+    {"prove_after", false}, {NULL, false}};
 static const struct config_key device_keys[] = {
     {"sessions", false}, {"disable", false}, {NULL, false}};
 
@@ -77,6 +77,7 @@ void config_default(struct config *out)
                 .cache_bytes_max = 2 * GIB,
                 .give_up_ns = SL_S_TO_NS(600),
                 .calibrate = true,
+                .prove_after_ns = SL_S_TO_NS(10),
             },
     };
     limits_default(&out->daemon.limits);
@@ -413,6 +414,8 @@ static void read_agent(const struct config_reader *reader, const struct config_n
         agent->objects_http = at == 1;
     config_read_bool(reader, config_map_find(node, "spot"), &agent->spot);
     config_read_bool(reader, config_map_find(node, "calibrate"), &agent->calibrate);
+    config_read_duration(reader, config_map_find(node, "prove_after"), SL_S_TO_NS(1),
+                         SL_S_TO_NS(3600), &agent->prove_after_ns);
     config_read_duration(reader, config_map_find(node, "give_up"), SL_S_TO_NS(10),
                          SL_S_TO_NS(86400), &agent->give_up_ns);
     read_devices(reader, config_map_find(node, "devices"), agent);

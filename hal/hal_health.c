@@ -11,8 +11,8 @@
  *   from         on                                        to           by
  *   healthy      fault                                     suspect      hal_health_note
  *   suspect      fault, the HAL_FAULTS_MAX-th              quarantined  hal_health_note
+ *   any          device lost, hang, wrong output           quarantined  hal_health_note
  *   suspect      HAL_SUCCESSES_MIN successes in a row      healthy      hal_health_note
- *   any          device lost                               quarantined  hal_health_note
  *   quarantined  success                                   proving      hal_health_note
  *   proving      fault                                     quarantined  hal_health_note
  *   proving      HAL_SUCCESSES_MIN successes in a row      healthy      hal_health_note
@@ -62,8 +62,10 @@ static void note_fault(struct hal_device *device, int code, const char *detail)
         device->health_faults++;
     snprintf(device->health_reason, sizeof device->health_reason, "%s%s%s", sl_error_word(code),
              detail && detail[0] ? ": " : "", detail ? detail : "");
-    if (code == SL_EDEVICELOST || device->health == HEALTH_PROVING ||
-        device->health == HEALTH_QUARANTINED || device->health_faults >= HAL_FAULTS_MAX)
+    /* Of these one is enough: nothing but the device can have done it. */
+    bool sure = code == SL_EDEVICELOST || code == SL_EHANG || code == SL_EMISMATCH;
+    if (sure || device->health == HEALTH_PROVING || device->health == HEALTH_QUARANTINED ||
+        device->health_faults >= HAL_FAULTS_MAX)
         device->health = HEALTH_QUARANTINED;
     else
         device->health = HEALTH_SUSPECT;

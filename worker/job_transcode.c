@@ -32,9 +32,9 @@ static uint64_t mix(uint64_t x)
     return x ^ x >> 31;
 }
 
-/* Which segment of which rung is decoded back: with "sample" one, in one chunk of four; chosen by token and segment
- * number, so that a chunk done twice is not looked at in the same place. */
-static void check_decide(struct ladder *ladder)
+/* Which segment of which rung is decoded back: with "sample" one, in one chunk of four, and in each that a GPU encodes;
+ * chosen by token and segment number, so that a chunk done twice is not looked at in the same place. */
+static void check_decide(struct ladder *ladder, const struct hal_device *device)
 {
     const struct job_transcode *job = ladder->job;
     ladder->check_rung = -1;
@@ -42,7 +42,7 @@ static void check_decide(struct ladder *ladder)
         ladder->check_rung = -2;
     } else if (job->check == CHECK_SAMPLE) {
         uint64_t dice = mix(ladder->run->job.token.v + mix((uint64_t)job->segments[0].number));
-        if (dice % CHECK_ONE_CHUNK_IN != 0)
+        if (dice % CHECK_ONE_CHUNK_IN != 0 && device->kind == DEVICE_CPU)
             return;
         dice = mix(dice);
         ladder->check_rung = (int32_t)(dice % (uint64_t)job->rung_count);
@@ -377,7 +377,8 @@ static int device_choose(struct worker_run *run, const struct job_transcode *job
     return SL_OK;
 }
 
-static int ladder_prepare(struct ladder *ladder, struct sl_failure *why)
+static int ladder_prepare(struct ladder *ladder, const struct hal_device *device,
+                          struct sl_failure *why)
 {
     const struct job_transcode *job = ladder->job;
     ladder->segments =
@@ -390,7 +391,7 @@ static int ladder_prepare(struct ladder *ladder, struct sl_failure *why)
         ladder->frame_total += (int64_t)job->segments[i].frame_count * job->rung_count;
     }
     pthread_mutex_init(&ladder->lock, NULL);
-    check_decide(ladder);
+    check_decide(ladder, device);
     return SL_OK;
 }
 
@@ -406,9 +407,9 @@ int job_transcode(struct worker_run *run, struct sl_failure *why)
         sl_arena_array(&run->arena, (size_t)job->rung_count, sizeof *renditions);
     if (!renditions)
         return sl_fail(why, SL_ENOMEM, "no memory for a report");
-    code = ladder_prepare(&ladder, why);
+    code = device_choose(run, job, &device, why);
     if (code == SL_OK)
-        code = device_choose(run, job, &device, why);
+        code = ladder_prepare(&ladder, device, why);
     while (code == SL_OK && ladder.rung_first < job->rung_count) {
         code = pass_run(&ladder, device, renditions, why);
         ladder.rung_first += ladder.rung_count;

@@ -31,13 +31,85 @@ static int output_name(const struct rung *rung, const char *file, char out[JOB_N
     return SL_OK;
 }
 
+static bool is_checked(const struct rung *rung, int32_t segment)
+{
+    const struct ladder *ladder = rung->ladder;
+    return ladder->check_rung == -2 ||
+           (ladder->check_rung == rung->index && ladder->check_segment == segment);
+}
+
+static uint8_t eight_bit(const struct hal_frame *frame, int32_t x, int32_t y)
+{
+    const uint8_t *row = frame->planes[0] + (size_t)y * frame->stride_bytes[0];
+    if (frame->layout == HAL_I420 || frame->layout == HAL_NV12)
+        return row[x];
+    int value = ((const uint16_t *)(const void *)row)[x];
+    return (uint8_t)(value >> (frame->layout == HAL_P010 ? 8 : 2));
+}
+
+/* What went into the encoder first, for first_compare. */
+static int first_keep(struct rung *rung, int32_t segment, const struct hal_frame *view,
+                      struct sl_failure *why)
+{
+    uint8_t *first = malloc((size_t)view->width * (size_t)view->height);
+    if (!first)
+        return sl_fail(why, SL_ENOMEM, "no memory for a picture");
+    rung->firsts[segment] = first;
+    struct hal_frame in_memory = *view;
+    AVFrame *copy = NULL;
+    if (view->surface) {
+        copy = av_frame_alloc();
+        int got = copy ? av_hwframe_transfer_data(copy, view->surface, 0) : AVERROR(ENOMEM);
+        if (got < 0) {
+            av_frame_free(&copy);
+            return media_fail(why, got, SL_EDEVICELOST, "a picture cannot be read from the device");
+        }
+        in_memory.layout = copy->format == AV_PIX_FMT_P010LE ? HAL_P010 : HAL_NV12;
+        in_memory.planes[0] = copy->data[0];
+        in_memory.stride_bytes[0] = (size_t)copy->linesize[0];
+    }
+    for (int32_t y = 0; y < view->height; y++)
+        for (int32_t x = 0; x < view->width; x++)
+            *first++ = eight_bit(&in_memory, x, y);
+    av_frame_free(&copy);
+    return SL_OK;
+}
+
+struct compared {
+    const uint8_t *first; /* width x height of the rung */
+    bool wrong;
+};
+
+/* Another picture, or garbage, differs from the one that went in by about the sum of what varies in both; what an encoder
+ * had no bits for is at most what varies in the one. */
+static void first_compare(void *arg, int64_t number, const struct hal_frame *picture)
+{
+    struct compared *compared = arg;
+    const uint8_t *want = compared->first;
+    int64_t sum = 0, squares = 0, differences = 0;
+    int64_t count = (int64_t)picture->width * picture->height;
+    if (number > 0)
+        return; /* the check has seen that the size is right */
+    for (int32_t y = 0; y < picture->height; y++)
+        for (int32_t x = 0; x < picture->width; x++) {
+            int64_t a = *want++, d = a - eight_bit(picture, x, y);
+            sum += a;
+            squares += a * a;
+            differences += d * d;
+        }
+    int64_t varies = squares - sum * sum / count;
+    compared->wrong = differences > varies + varies / 4 + 64 * count;
+}
+
 static int segment_check(struct rung *rung, struct sl_failure *why)
 {
     const struct ladder *ladder = rung->ladder;
-    bool wanted = ladder->check_rung == -2 ||
-                  (ladder->check_rung == rung->index && ladder->check_segment == rung->segment);
-    if (!wanted)
+    if (!is_checked(rung, rung->segment))
         return SL_OK;
+    struct compared compared = {.first = rung->firsts[rung->segment]};
+    if (!compared.first)
+        return sl_fail(why, SL_EINTERNAL, "%s segment %d was written before it began",
+                       rung->plan->name, rung->segment);
     const struct ladder_segment *segment = &ladder->segments[rung->segment];
     struct media_check_want want = {
         .timescale = ladder->job->timescale,
@@ -52,10 +124,16 @@ static int segment_check(struct rung *rung, struct sl_failure *why)
         .color_matrix = ladder->job->picture.matrix,
         .hdr = &ladder->job->picture.hdr,
         .decode = MEDIA_CHECK_WHOLE,
+        .shown = first_compare,
+        .shown_arg = &compared,
     };
     struct sl_failure found = {0};
     int code = media_check_segment(rung->init.data, rung->init.length, rung->out.data,
                                    rung->out.length, &want, NULL, &found);
+    free(rung->firsts[rung->segment]);
+    rung->firsts[rung->segment] = NULL;
+    if (code == SL_OK && compared.wrong)
+        code = sl_fail(&found, SL_EMISMATCH, "its first picture is not the one that went in");
     if (code == SL_OK)
         return SL_OK;
     return sl_fail(why, code, "%s segment %d does not read back: %.180s", rung->plan->name,
@@ -217,7 +295,11 @@ static int frame_encode(struct rung *rung, const struct ring_slot *slot, struct 
         media_frame_view(from, rung->layout, &view);
     view.pts = slot->ticks;
     view.force_idr = slot->force_idr;
-    code = hal_encode_submit(rung->session, &view, why);
+    if (slot->ticks == rung->ladder->segments[slot->segment].start_ticks &&
+        is_checked(rung, slot->segment))
+        code = first_keep(rung, slot->segment, &view, why);
+    if (code == SL_OK)
+        code = hal_encode_submit(rung->session, &view, why);
     if (code == SL_OK)
         code = packets_take(rung, why);
     rung->scale_cpu_ns += between_ns - before_ns;
@@ -373,7 +455,8 @@ int rung_open(struct rung *rung, struct ladder *ladder, int index, struct hal_de
         .segments = sl_arena_array(&ladder->run->arena, (size_t)ladder->job->segment_count,
                                    sizeof *rendition->segments),
     };
-    if (!rendition->segments)
+    rung->firsts = calloc((size_t)ladder->job->segment_count, sizeof *rung->firsts);
+    if (!rendition->segments || !rung->firsts)
         return sl_fail(why, SL_ENOMEM, "no memory for a report");
     memcpy(rendition->name, plan->name, sizeof rendition->name);
     memcpy(rendition->encoder, plan->encoder, sizeof rendition->encoder);
@@ -392,6 +475,9 @@ void rung_close(struct rung *rung)
     sl_buf_fini(&rung->init);
     sl_buf_fini(&rung->bytes);
     sl_buf_fini(&rung->out);
+    for (int32_t i = 0; rung->firsts && i < rung->ladder->job->segment_count; i++)
+        free(rung->firsts[i]);
+    free(rung->firsts);
     free(rung->packets);
     free(rung->offsets);
     *rung = (struct rung){0};

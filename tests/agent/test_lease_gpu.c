@@ -245,10 +245,11 @@ static void test_a_hang_is_killed_and_named_with_its_device(void **state)
     assert_non_null(strstr(o.result.failure.message, "on device g0; the worker was killed"));
     assert_string_equal(o.result.device_id, "g0");
     assert_true(is_gone(warm));
-    assert_int_equal(row_now(0).health, HEALTH_SUSPECT);
+    assert_int_equal(row_now(0).health, HEALTH_QUARANTINED);
     assert_non_null(strstr(row_now(0).health_reason, "hang"));
     assert_int_equal(changes, 1);
-    assert_string_equal(lease_well(1, 2).result.device_id, "g1"); /* suspect devices come later */
+    assert_string_equal(lease_well(1, 2).result.device_id,
+                        "g1"); /* a quarantined one takes nothing */
 }
 
 static void test_a_lost_device_is_quarantined_and_takes_nothing(void **state)
