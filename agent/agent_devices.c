@@ -84,7 +84,7 @@ static int worker_try(struct agent *agent, struct sl_failure *why)
     int code = worker_process_start(agent->worker, NULL, &worker, why);
     if (code)
         return code;
-    code = worker_process_ready(&worker, why);
+    code = worker_process_ready(&worker, WORKER_START_NS, why);
     worker_process_reap(&worker, 0, NULL);
     return code;
 }

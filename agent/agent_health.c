@@ -95,7 +95,7 @@ static int prove(struct agent *agent, const struct device_row *row, struct sl_fa
     int code = worker_process_start(agent->worker, arguments, &worker, why);
     if (code)
         return code;
-    code = worker_process_ready(&worker, why);
+    code = worker_process_ready(&worker, WORKER_START_NS, why);
     worker_process_reap(&worker, code && code != SL_EUNREACH ? 0 : WORKER_EXIT_NS, &costs);
     if (code == SL_EUNREACH)
         code = worker_process_explain(&costs, why);

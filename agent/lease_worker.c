@@ -57,7 +57,10 @@ int lease_worker_take(struct lease_worker *w, const struct lease_place *place,
     w->on_gpu = w->on_gpu && w->claim.device_id[0];
     if (w->on_gpu) {
         job->sessions = w->claim.sessions;
-        return worker_warm_take(place->warm, video, &w->claim, &w->process, why);
+        int64_t patience_ns = job->watchdog_ns > 0 && job->watchdog_ns < WORKER_START_NS
+                                  ? job->watchdog_ns
+                                  : WORKER_START_NS;
+        return worker_warm_take(place->warm, video, &w->claim, patience_ns, &w->process, why);
     }
     code = worker_pool_take(place->pool, &w->process, why);
     *no_worker = code != SL_OK;

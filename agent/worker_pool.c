@@ -109,7 +109,7 @@ int worker_pool_take(struct worker_pool *pool, struct worker_process *out, struc
         pthread_mutex_unlock(&pool->lock);
         if (code)
             return code;
-        code = worker_process_ready(&worker, why);
+        code = worker_process_ready(&worker, WORKER_START_NS, why);
         if (code) {
             struct worker_costs costs;
             worker_process_reap(&worker, code == SL_EUNREACH ? WORKER_EXIT_NS : 0, &costs);

@@ -114,10 +114,10 @@ int worker_process_start(const char *program, const char *const *arguments,
     return SL_OK;
 }
 
-int worker_process_ready(struct worker_process *worker, struct sl_failure *why)
+int worker_process_ready(struct worker_process *worker, int64_t patience_ns, struct sl_failure *why)
 {
     struct control_frame frame = {0};
-    int code = control_receive(worker->socket, &frame, WORKER_START_NS);
+    int code = control_receive(worker->socket, &frame, patience_ns);
     for (int i = 0; i < frame.fd_count && !code; i++)
         close(frame.fds[i]);
     bool told = !code && frame.kind == CONTROL_FAILED && control_failed_parse(&frame, why) == SL_OK;

@@ -15,6 +15,7 @@
 #include <sys/types.h>
 
 #include "base/error.h"
+#include "base/time.h"
 #include "model/device_types.h"
 #include "model/limit_types.h"
 
@@ -43,8 +44,9 @@ struct worker_costs {
 #define WORKER_ARGUMENTS_MAX 8
 int worker_process_start(const char *program, const char *const *arguments,
                          struct worker_process *out, struct sl_failure *why);
-/* Waits for its READY. What it says instead is the failure; SL_EUNREACH: it has ended. */
-int worker_process_ready(struct worker_process *worker, struct sl_failure *why);
+/* Waits for its READY, WORKER_START_NS or less. What it says instead is the failure; SL_EUNREACH: it has ended. */
+int worker_process_ready(struct worker_process *worker, int64_t patience_ns,
+                         struct sl_failure *why);
 /* From here on its CPU time counts. */
 void worker_process_mark(struct worker_process *worker);
 /* Sets what the process may use from here on, from outside: it need not be trusted with that, and cannot undo it.

@@ -164,7 +164,7 @@ static bool is_alive(const struct worker_process *worker)
 }
 
 /* Nothing of any source has reached it yet: whatever goes wrong here is the driver's doing. */
-static int start(struct worker_warm *warm, const struct hal_claim *claim,
+static int start(struct worker_warm *warm, const struct hal_claim *claim, int64_t patience_ns,
                  struct worker_process *out, struct sl_failure *why)
 {
     char argument[DEVICE_ID_BYTES + 32];
@@ -175,14 +175,14 @@ static int start(struct worker_warm *warm, const struct hal_claim *claim,
     if (code)
         return code;
     out->serves_more = true;
-    code = worker_process_ready(out, why);
+    code = worker_process_ready(out, patience_ns, why);
     if (!code)
         return SL_OK;
     struct worker_costs costs;
     worker_process_reap(out, code == SL_EUNREACH ? WORKER_EXIT_NS : 0, &costs);
     if (code == SL_ETIMEDOUT)
         return sl_fail(why, SL_EHANG, "the driver of device %s was not open within %d s",
-                       claim->device_id, (int)(WORKER_START_NS / SL_NS_PER_S));
+                       claim->device_id, (int)(patience_ns / SL_NS_PER_S));
     if (code != SL_EUNREACH)
         return code;
     struct sl_failure end;
@@ -194,7 +194,7 @@ static int start(struct worker_warm *warm, const struct hal_claim *claim,
 }
 
 int worker_warm_take(struct worker_warm *warm, struct video_id video, const struct hal_claim *claim,
-                     struct worker_process *out, struct sl_failure *why)
+                     int64_t patience_ns, struct worker_process *out, struct sl_failure *why)
 {
     struct ended ended = {.count = 0};
     pthread_mutex_lock(&warm->lock);
@@ -205,7 +205,7 @@ int worker_warm_take(struct worker_warm *warm, struct video_id video, const stru
         worker_process_reap(out, 0, NULL);
         found = false;
     }
-    int code = found ? SL_OK : start(warm, claim, out, why);
+    int code = found ? SL_OK : start(warm, claim, patience_ns, out, why);
     if (!code)
         worker_process_mark(out);
     return code;

@@ -30,9 +30,10 @@ void worker_warm_close(struct worker_warm **warm);
 /* A device on which a worker of the video waits, or "". */
 void worker_warm_device(struct worker_warm *warm, struct video_id video, char out[DEVICE_ID_BYTES]);
 
-/* A worker for a lease of the video on the claim's device. */
+/* A worker for a lease of the video on the claim's device. One that has to be started is up within patience_ns, or its device
+ * hangs. */
 int worker_warm_take(struct worker_warm *warm, struct video_id video, const struct hal_claim *claim,
-                     struct worker_process *out, struct sl_failure *why);
+                     int64_t patience_ns, struct worker_process *out, struct sl_failure *why);
 /* After a lease that ended well; keeps or ends it. */
 void worker_warm_give(struct worker_warm *warm, struct video_id video,
                       const struct hal_claim *claim, struct worker_process *worker);
