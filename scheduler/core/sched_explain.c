@@ -185,21 +185,22 @@ static void later_entry(const struct sched *s, const struct task *t, char *text,
     }
 }
 
-static void explain_device(struct reasons *r, const struct sched *s, const struct task *t)
+/* False where nothing is to be said of nodes: the kind may come back, else another follows. */
+static bool explain_device(struct reasons *r, const struct sched *s, const struct task *t)
 {
     const struct route *route = route_at(s, t->route);
     const struct device_class *cls = &s->classes[class_of(t->codec, t->ten_bit, t->kind)];
     const char *name = route_encoder(route, t->entry);
     char later[128], text[32];
     later_entry(s, t, later, sizeof later);
-    if (cls->nodes == 0 && !cls->gone) {
+    if (cls->nodes == 0 && !cls->gone && later[0] && s->nodes_live > 0) {
         int64_t left_ns = cls->absent_since_ns + s->config.lease_timeout_ns - s->now_ns;
         say(r, "no node has %s for now; it is taken for gone %s from now%s", name,
             span(left_ns, text), later);
-        return;
+        return false;
     }
     if (cls->nodes == 0 || t->kind == DEVICE_CPU)
-        return;
+        return true;
     struct use_sum sum = use_sum_of(s, t);
     const char *article = strchr("aeinou", name[0]) ? "an" : "a";
     const char *devices = sum.devices == 1 ? "device" : "devices";
@@ -209,6 +210,7 @@ static void explain_device(struct reasons *r, const struct sched *s, const struc
     else
         say(r, "waits for %s %s session: %" PRId64 " of %" PRId64 " in use on %" PRId64 " %s%s",
             article, name, sum.sessions, sum.limit, sum.devices, devices, later);
+    return true;
 }
 
 static void explain_queued(struct reasons *r, const struct sched *s, uint32_t slot, int64_t now_ns)
@@ -235,9 +237,8 @@ static void explain_queued(struct reasons *r, const struct sched *s, uint32_t sl
     uint32_t ahead = queue_ahead(s, slot);
     say(r, "queued %s ago at priority %s; %u %s ahead", text, priority, ahead,
         ahead == 1 ? "task is" : "tasks are");
-    if (t->needs_codec)
-        explain_device(r, s, t);
-    explain_nodes(r, s, t);
+    if (!t->needs_codec || explain_device(r, s, t))
+        explain_nodes(r, s, t);
     say_last_failure(r, s, t);
     if (t->losses)
         say(r, "its node fell silent %d %s while running it", t->losses,
