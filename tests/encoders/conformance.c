@@ -597,6 +597,10 @@ static long resident_kib(void)
 void test_a_hundred_sessions_leave_no_memory_behind(void **state)
 {
     struct conformance *c = *state;
+#ifdef __SANITIZE_ADDRESS__
+    print_message("this build keeps what is freed, and finds leaks by itself\n");
+    skip();
+#endif
     struct clip clip;
     struct clip_encode encode;
     clip_init(&clip, CLIP_SMOOTH, WIDTH, HEIGHT, 3, FRAME_TICKS);
