@@ -48,6 +48,8 @@ static const struct gpu_error cuda_errors[] = {
     {214, "CUDA_ERROR_ECC_UNCORRECTABLE", SL_EDEVICELOST,
      "the GPU's memory has an error that cannot be corrected"},
     {218, "CUDA_ERROR_INVALID_PTX", SL_EUNSUPPORTED, "the kernels do not fit this driver"},
+    {221, "CUDA_ERROR_JIT_COMPILER_NOT_FOUND", SL_EUNSUPPORTED,
+     "the driver lacks its compiler (libnvidia-ptxjitcompiler), which the kernels need here"},
     {222, "CUDA_ERROR_UNSUPPORTED_PTX_VERSION", SL_EUNSUPPORTED,
      "the driver is too old for the kernels"},
     {700, "CUDA_ERROR_ILLEGAL_ADDRESS", SL_EDEVICELOST, "the context is broken"},

@@ -29,6 +29,7 @@ static const char *const names[] = {"ladder8",      "ladder8_far", "ladder16",
 
 struct gpu_kernels {
     CUcontext context;
+    struct sl_failure refused; /* code is not 0: the driver or the GPU cannot run them, ever */
     CUmodule module;
     CUfunction functions[KERNEL_COUNT];
 };
@@ -87,10 +88,14 @@ int gpu_kernels_open(AVBufferRef *context, const struct gpu_kernels **out, struc
     if (!found && code == SL_OK) {
         struct gpu_kernels fresh = {.context = cuda};
         code = load(driver, &fresh, why);
-        if (code == SL_OK) {
+        if (code == SL_EUNSUPPORTED)
+            sl_fail(&fresh.refused, code, "%s", why->message);
+        if (code == SL_OK || code == SL_EUNSUPPORTED) {
             found = &opened[opened_count++];
             *found = fresh;
         }
+    } else if (found && found->refused.code != SL_OK) {
+        code = sl_fail(why, found->refused.code, "%s", found->refused.message);
     }
     pthread_mutex_unlock(&lock);
     if (code == SL_OK)
