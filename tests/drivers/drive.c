@@ -2,11 +2,13 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -220,6 +222,7 @@ static void drivers_load(bool half)
 }
 
 #define THREADS_MAX 8
+#define PATIENCE_MS 60000
 
 static void child(const struct drive_ask *ask, int answer_fd, int go_fd, int held_fd)
 {
@@ -230,6 +233,7 @@ static void child(const struct drive_ask *ask, int answer_fd, int go_fd, int hel
     struct sl_failure why;
     AVBufferRef *device = NULL;
     struct drive_answer *sum = &encodes[0].answer;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     signal(SIGSEGV, SIG_DFL); /* the test's own would go on in the child */
     environment_set("SLUICE_STANDIN_FAULTS", ask->faults);
     environment_set("SLUICE_STANDIN_STATE", ask->state);
@@ -294,7 +298,10 @@ void drive_start(const struct drive_ask *ask, struct drive *out)
 
 void drive_finish(struct drive *drive, struct drive_answer *out)
 {
+    struct pollfd answer = {.fd = drive->answer_fd, .events = POLLIN};
     memset(out, 0, sizeof *out);
+    if (poll(&answer, 1, PATIENCE_MS) <= 0)
+        kill(drive->pid, SIGKILL);
     ssize_t got = read(drive->answer_fd, out, sizeof *out);
     int status = 0;
     while (waitpid(drive->pid, &status, 0) < 0 && errno == EINTR)
