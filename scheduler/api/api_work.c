@@ -38,6 +38,10 @@ static int task_add(void *arg, const struct store_task *row)
         row->state == TASK_DONE ? json_null() : api_failure_json(&row->failure));
     if (row->codec < CODEC_COUNT && row->needs_codec)
         json_object_set_new(value, "codec", json_string(codec_word(row->codec)));
+    if (row->needs_codec && (row->state == TASK_RUNNING || row->state == TASK_DONE)) {
+        json_object_set_new(value, "kind", json_string(device_kind_word(row->kind)));
+        json_object_set_new(value, "sessions", json_integer(row->sessions));
+    }
     json_t *where = json_object_get(list->nodes, node);
     if (where)
         json_object_update(value, where);

@@ -130,6 +130,20 @@ static void test_a_grant_says_encoder_preset_quality_and_sessions(void **state)
     assert_true(explained(w,
                           "waits for an nvenc session: 2 of 3 in use on 1 device; x264 only when "
                           "that is gone, since chunks are made by nvenc already"));
+    char path[96];
+    snprintf(path, sizeof path, "/api/v1/videos/%s/tasks", w->video);
+    json_t *tasks = farm_json(&w->farm, "GET", path, NULL, 200);
+    int on_gpu = 0;
+    size_t index;
+    json_t *task;
+    json_array_foreach(json_object_get(tasks, "tasks"), index, task)
+    {
+        json_t *kind = json_object_get(task, "kind");
+        on_gpu += kind && strcmp(json_string_value(kind), "nvenc") == 0 &&
+                  json_integer_value(json_object_get(task, "sessions")) == 2;
+    }
+    assert_int_equal(on_gpu, 1);
+    json_decref(tasks);
     struct reply reply;
     farm_http(&w->farm, "GET", "/metrics", NULL, NULL, 0, &reply);
     const char *text = (const char *)reply.body.data;
