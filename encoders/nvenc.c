@@ -139,8 +139,7 @@ static int nvenc_probe(struct hal_device *device)
     }
     if (code != SL_OK) {
         /* The device stays, for decoding and for kernels. */
-        sl_log(code == SL_ENOENCODER ? SL_LOG_INFO : SL_LOG_WARN, NULL,
-               "device %s (%s) has no NVENC: %s", device->device_id, device->name, why.message);
+        snprintf(device->note, sizeof device->note, "it encodes nothing: %s", why.message);
         note(device, why.message, strcspn(why.message, "(;"));
         return sl_error_class(code) == SL_CLASS_CAPACITY ? code : SL_OK;
     }

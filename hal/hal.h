@@ -60,6 +60,7 @@ struct hal_device {
     enum device_kind kind;
     char name[DEVICE_NAME_BYTES];
     char driver[DEVICE_NAME_BYTES]; /* driver and API version, or library version */
+    char note[SL_MESSAGE_BYTES]; /* what others of its kind can and it cannot, and why; or empty */
     struct hal_row rows[HAL_ROWS_MAX];
     int32_t row_count;
     int rows_code; /* not 0: an encoder could not be asked for its rows, for lack of capacity */

@@ -156,6 +156,14 @@ static void note(struct probe_result *out, enum device_kind kind, bool fault, co
     snprintf(to->text, sizeof to->text, "%s: %s", word, text);
 }
 
+static void device_note(struct probe_result *out, const struct hal_device *device)
+{
+    char text[SL_MESSAGE_BYTES + DEVICE_ID_BYTES];
+    snprintf(text, sizeof text, "%s: %s", device->device_id, device->note);
+    if (device->note[0])
+        note(out, device->kind, false, text);
+}
+
 static void result_take(const struct question *q, int64_t deadline_ns, struct probe_result *out)
 {
     char text[SL_MESSAGE_BYTES];
@@ -172,6 +180,8 @@ static void result_take(const struct question *q, int64_t deadline_ns, struct pr
         int32_t more = q->answer.count < room ? q->answer.count : room;
         memcpy(out->devices + out->device_count, q->answer.devices,
                (size_t)more * sizeof out->devices[0]);
+        for (int32_t i = 0; i < more; i++)
+            device_note(out, &out->devices[out->device_count + i]);
         out->device_count += more;
         if (q->answer.why.code)
             note(out, q->kind, more > 0, q->answer.why.message);

@@ -15,17 +15,19 @@
 
 #define PROBE_DEADLINE_NS SL_S_TO_NS(10)
 
+#define PROBE_NOTES_MAX   (DEVICE_KIND_COUNT + NODE_DEVICES_MAX)
+
 /* "nvenc: the driver crashed at probe (signal 11, SEGV); …" */
 struct probe_note {
     enum device_kind kind;
     bool fault; /* the driver's; else something is not there */
-    char text[SL_MESSAGE_BYTES];
+    char text[SL_MESSAGE_BYTES + DEVICE_ID_BYTES];
 };
 
 struct probe_result {
     struct hal_device devices[NODE_DEVICES_MAX];
     int32_t device_count;
-    struct probe_note notes[DEVICE_KIND_COUNT]; /* one for each kind at most */
+    struct probe_note notes[PROBE_NOTES_MAX]; /* one at most for each kind and for each device */
     int32_t note_count;
 };
 

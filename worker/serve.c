@@ -61,6 +61,8 @@ static int prepare(const char *device, struct hal_device *devices, int32_t *coun
         setenv("MESA_SHADER_CACHE_DISABLE", "true", 1);
         sandbox_isolate_driver(&sandbox);
         code = device_open(device, &devices[0], why);
+        if (code == SL_OK && devices[0].note[0])
+            sl_warn(NULL, "device %s: %s", devices[0].device_id, devices[0].note);
         if (code == SL_OK)
             code = worker_warm_device(&worker_backends, &devices[0], why);
         if (code == SL_OK)

@@ -69,6 +69,7 @@ static int one_without_encoders(struct hal_device *out, int32_t max, int32_t *co
     out[0].kind = DEVICE_NVENC;
     snprintf(out[0].device_id, sizeof out[0].device_id, "GPU-1");
     *count = 1;
+    snprintf(out[0].note, sizeof out[0].note, "it encodes nothing: %s", "no encode library");
     sl_fail(why, SL_ENOENT, "libnvidia-encode.so.1 is not installed");
     return SL_OK;
 }
@@ -129,11 +130,12 @@ static void test_what_is_absent_or_half_there_is_said_once(void **state)
     cpus_are_found();
     assert_int_equal(found.device_count, 3);
     assert_string_equal(found.devices[2].device_id, "GPU-1");
-    assert_int_equal(found.note_count, 2);
+    assert_int_equal(found.note_count, 3);
     assert_string_equal(found.notes[0].text, "nvenc: libcuda.so.1 is not installed");
     assert_false(found.notes[0].fault);
-    assert_string_equal(found.notes[1].text, "vaapi: libnvidia-encode.so.1 is not installed");
-    assert_true(found.notes[1].fault);
+    assert_string_equal(found.notes[1].text, "nvenc: GPU-1: it encodes nothing: no encode library");
+    assert_string_equal(found.notes[2].text, "vaapi: libnvidia-encode.so.1 is not installed");
+    assert_true(found.notes[2].fault);
 }
 
 int main(void)
