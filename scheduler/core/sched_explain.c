@@ -195,7 +195,7 @@ static bool explain_device(struct reasons *r, const struct sched *s, const struc
     later_entry(s, t, later, sizeof later);
     if (cls->nodes == 0 && !cls->gone && later[0] && s->nodes_live > 0) {
         int64_t left_ns = cls->absent_since_ns + s->config.lease_timeout_ns - s->now_ns;
-        say(r, "no node has %s for now; it is taken for gone %s from now%s", name,
+        say(r, "no node has %s at present; it is taken for gone %s from now%s", name,
             span(left_ns, text), later);
         return false;
     }

@@ -84,7 +84,7 @@ static void test_a_kind_that_never_came_is_passed_over_after_a_while(void **stat
     char reasons[8][SL_MESSAGE_BYTES];
     assert_int_equal(sched_explain(f->s, (struct task_id){task}, f->now_ns, reasons, 8), 2);
     assert_string_equal(reasons[1],
-                        "no node has nvenc for now; it is taken for gone 12 s from now; "
+                        "no node has nvenc at present; it is taken for gone 12 s from now; "
                         "x265 only when that is gone from the farm");
     settle(f, &cpu);
     assert_int_equal(cpu.held_count, 3);
