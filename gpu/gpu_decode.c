@@ -4,6 +4,7 @@
 
 #include "gpu/gpu_cuda.h"
 #include "gpu/gpu_loader.h"
+#include "gpu/gpu_va.h"
 
 /* libavcodec's decoder for AV1 is dav1d here, which no device helps; so AV1 stays the CPU's. */
 static const struct {
@@ -68,4 +69,19 @@ bool gpu_decodes(const struct hal_device *device, const struct media_video *vide
                        video->height >= row->height_min && video->height <= row->height_max;
     }
     return false;
+}
+
+int gpu_decode_context(const struct hal_device *device, AVBufferRef **out,
+                       enum AVPixelFormat *surface, struct sl_failure *why)
+{
+    switch (device->kind) {
+    case DEVICE_NVENC:
+        *surface = AV_PIX_FMT_CUDA;
+        return gpu_context(device->device_id, out, why);
+    case DEVICE_VAAPI:
+        *surface = AV_PIX_FMT_VAAPI;
+        return gpu_va_context(device->device_id, out, why);
+    default:
+        return sl_fail(why, SL_EUNSUPPORTED, "%s is no device with surfaces", device->device_id);
+    }
 }

@@ -200,7 +200,13 @@ static int scale(struct gpu_va_ladder *ladder, const struct va_rung *rung, AVFra
                  struct sl_failure *why)
 {
     const AVFrame *from = ladder->uploaded;
-    VARectangle in = {.width = (uint16_t)from->width, .height = (uint16_t)from->height};
+    /* A decoder leaves what is to be cut at the left and the top of a surface to whom it is for. */
+    VARectangle in = {
+        .x = (int16_t)from->crop_left,
+        .y = (int16_t)from->crop_top,
+        .width = (uint16_t)((size_t)from->width - from->crop_left),
+        .height = (uint16_t)((size_t)from->height - from->crop_top),
+    };
     VARectangle out = {.width = (uint16_t)to->width, .height = (uint16_t)to->height};
     VAProcPipelineParameterBuffer how = {
         .surface = surface_of(from),

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/time.h"
-#include "gpu/gpu_cuda.h"
 #include "gpu/gpu_decode.h"
 #include "media/media_filter.h"
 #include "media/media_range.h"
@@ -82,14 +81,15 @@ struct source {
 
 /* Decoding on the device that encodes, where its driver says that it does; what it then refuses is decoded on the CPU, and
  * so is a chunk that is done again because it did not meet its neighbour. */
-static AVBufferRef *decoder_device(const struct job_transcode *job, const struct hal_device *device)
+static AVBufferRef *decoder_device(const struct job_transcode *job, const struct hal_device *device,
+                                   enum AVPixelFormat *surface)
 {
     AVBufferRef *context = NULL;
     struct sl_failure why = {0};
-    if (device->kind != DEVICE_NVENC || job->preroll != PREROLL_NONE ||
-        !gpu_decodes(device, &job->source))
+    *surface = AV_PIX_FMT_NONE;
+    if (job->preroll != PREROLL_NONE || !gpu_decodes(device, &job->source))
         return NULL;
-    return gpu_context(device->device_id, &context, &why) == SL_OK ? context : NULL;
+    return gpu_decode_context(device, &context, surface, &why) == SL_OK ? context : NULL;
 }
 
 static int source_open(struct ladder *ladder, const struct hal_device *device,
@@ -103,9 +103,8 @@ static int source_open(struct ladder *ladder, const struct hal_device *device,
         .end_pts = job->end_pts,
         .preroll = job->preroll,
         .context = job->picture.deinterlace,
-        .device = decoder_device(job, device),
-        .surface = AV_PIX_FMT_CUDA,
     };
+    params.device = decoder_device(job, device, &params.surface);
     struct media_filter_params how = {&job->source, &job->picture, job->start_pts, job->end_pts};
     int code = run_input(ladder->run, 0, &input, why);
     if (code == SL_OK)

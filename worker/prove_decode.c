@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "gpu/gpu_cuda.h"
+#include "gpu/gpu_decode.h"
 #include "hal/hal_golden.h"
 #include "media/media_exact.h"
 
@@ -117,7 +117,8 @@ static const struct hal_row *encoding(const struct hal_device *device, enum code
 void prove_decode(const struct hal_backends *backends, struct hal_device *device)
 {
     AVBufferRef *context = NULL;
-    if (device->kind != DEVICE_NVENC || gpu_context(device->device_id, &context, NULL) != SL_OK)
+    enum AVPixelFormat surface;
+    if (gpu_decode_context(device, &context, &surface, NULL) != SL_OK)
         return;
     for (int32_t i = 0; i < device->row_count; i++) {
         struct hal_row *row = &device->rows[i];
