@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 
 #include "base/time.h"
 #include "tests/worker/worker_kit.h"
+#include "wire/wire_codec.h"
 #include "worker/sandbox.h"
 
 #define PATIENCE_NS (60 * SL_NS_PER_S)
@@ -190,6 +192,74 @@ static void test_a_device_that_is_not_there_is_said_in_place_of_ready(void **sta
     assert_int_equal(kit_worker_end(&worker), 1);
 }
 
+/* What the stand-in counted: the number behind a word. */
+static long counted(const char *word)
+{
+    char command[256], text[4096] = "", key[64];
+    snprintf(command, sizeof command, "build/standin/standin-stat %s", state_folder);
+    FILE *out = popen(command, "r");
+    assert_non_null(out);
+    size_t length = fread(text, 1, sizeof text - 1, out);
+    text[length] = '\0';
+    pclose(out);
+    snprintf(key, sizeof key, "\"%s\": ", word);
+    const char *at = strstr(text, key);
+    assert_non_null(at);
+    return strtol(at + strlen(key), NULL, 10);
+}
+
+static void job_send(const struct kit_worker *worker, const struct job *job)
+{
+    struct sl_buf bytes = {0};
+    assert_int_equal(wire_job_encode(job, &bytes), SL_OK);
+    struct control_job control = {.inputs = {{video.source.bytes, video.source.fd}},
+                                  .input_count = 1,
+                                  .range_fd = -1,
+                                  .job = bytes.data,
+                                  .job_bytes = bytes.length};
+    assert_int_equal(control_job_send(worker->socket, &control), SL_OK);
+    sl_buf_fini(&bytes);
+}
+
+static int32_t sessions_of_job(struct kit_worker *worker, struct job *job)
+{
+    struct sl_arena arena = {0};
+    static struct kit_result result;
+    kit_job_on(worker, job, &video.source, 1, KIT_FILES, &arena, &result);
+    kit_must_pass(&result);
+    int32_t sessions = result.report.transcode.sessions;
+    kit_result_fini(&result);
+    sl_arena_fini(&arena);
+    return sessions;
+}
+
+static void test_what_others_held_during_one_job_is_no_limit_of_the_next(void **state)
+{
+    (void)state;
+    struct kit_worker holder, worker;
+    struct sl_failure why = {0};
+    struct job job;
+    char faults[64];
+    /* The holder stops in mid-job with both of its sessions, of the three that there are. */
+    snprintf(faults, sizeof faults, "limit=3,hang:%ld", counted("pictures") + 40);
+    standin_set(faults);
+    assert_int_equal(device_worker_start(&holder, device_id, &why), CONTROL_READY);
+    kit_video_transcode_job(&video, 0, device_id, &job);
+    job.transcode.write_init = false;
+    job_send(&holder, &job);
+    for (int i = 0; counted("hung") == 0; i++, usleep(20000))
+        assert_true(i < 1000);
+    assert_int_equal(counted("sessions"), 2);
+    assert_int_equal(device_worker_start(&worker, device_id, &why), CONTROL_READY);
+    job.transcode.write_init = true;
+    assert_int_equal(sessions_of_job(&worker, &job), 1); /* in two passes */
+    kill(holder.pid, SIGKILL);
+    assert_int_equal(kit_worker_end(&holder), -SIGKILL);
+    assert_int_equal(sessions_of_job(&worker, &job), 2);
+    assert_int_equal(kit_worker_end(&worker), 0);
+    standin_set("");
+}
+
 static void test_a_driver_that_crashes_takes_its_worker_along_before_any_job(void **state)
 {
     (void)state;
@@ -207,6 +277,7 @@ int main(void)
         cmocka_unit_test(test_thirty_jobs_in_one_worker_leave_nothing_behind),
         cmocka_unit_test(test_a_job_that_fails_ends_the_worker),
         cmocka_unit_test(test_a_device_that_is_not_there_is_said_in_place_of_ready),
+        cmocka_unit_test(test_what_others_held_during_one_job_is_no_limit_of_the_next),
         cmocka_unit_test(test_a_driver_that_crashes_takes_its_worker_along_before_any_job),
     };
     return cmocka_run_group_tests(tests, group_open, group_close);
