@@ -224,6 +224,10 @@ static void check_routes(const struct sched *s)
                 rates[codec][kind] += n->rates_tallied[codec][kind];
     }
     CHECK(memcmp(rates, s->rates, sizeof rates) == 0, "D3 rates", 0);
+    int64_t work = 0;
+    for (int c = 0; c < CLASS_COUNT; c++)
+        work += c % DEVICE_KIND_COUNT == DEVICE_CPU ? 0 : classes[c].queued + classes[c].running;
+    CHECK(work == s->device_work, "R3 work for devices", work);
     for (int c = 0; c < CLASS_COUNT; c++) {
         const struct device_class *cls = &s->classes[c];
         CHECK(cls->nodes == classes[c].nodes && cls->queued == classes[c].queued &&

@@ -170,10 +170,19 @@ int32_t device_room(const struct node *n, enum device_kind kind)
     return most;
 }
 
-int32_t device_reserve(const struct node *n)
+void device_work_add(struct sched *s, const struct task *t, int64_t by)
+{
+    if (t->kind == DEVICE_CPU)
+        return;
+    s->device_work += by;
+    if (s->device_work == 0)
+        s->epoch++; /* what was kept for it is to be had */
+}
+
+int32_t device_reserve(const struct sched *s, const struct node *n)
 {
     int32_t idle = 0;
-    for (int32_t i = 0; n->encoders && i < n->device_count; i++)
+    for (int32_t i = 0; n->encoders && s->device_work > 0 && i < n->device_count; i++)
         idle += n->slots[i].kind != DEVICE_CPU && n->slots[i].classes && n->slots[i].healthy &&
                 n->slots[i].use.leases == 0;
     return idle * FEED_MILLICORES;

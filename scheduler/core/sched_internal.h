@@ -370,8 +370,9 @@ struct sched {
     bool classes_begun;
     int64_t classes_due_ns;                        /* when the next absent class is gone */
     int64_t rates[CODEC_COUNT][DEVICE_KIND_COUNT]; /* of all that classes count */
-    int64_t conditional;                           /* routes with an entry that waits for a queue */
-    uint32_t sweep_left;                           /* routes to look at, from sweep_place on */
+    int64_t device_work; /* encodes in lanes or running whose kind is not the CPU */
+    int64_t conditional; /* routes with an entry that waits for a queue */
+    uint32_t sweep_left; /* routes to look at, from sweep_place on */
     struct tree_node sweep_place;
     int64_t sweep_at_ns; /* when to look at them next if time alone may change them */
 
@@ -600,8 +601,9 @@ uint8_t device_pick(const struct sched *s, const struct node *n, const struct ta
                     bool suspects);
 /* The most sessions a task may ask for to fit on a device of that kind; INT32_MAX: an idle one is there. */
 int32_t device_room(const struct node *n, enum device_kind kind);
-/* CPU that is kept for devices that nothing feeds now. */
-int32_t device_reserve(const struct node *n);
+/* CPU that is kept for devices that nothing feeds now, while the farm has work for devices. */
+int32_t device_reserve(const struct sched *s, const struct node *n);
+void device_work_add(struct sched *s, const struct task *t, int64_t by);
 /* The device and the sessions of a grant. */
 void device_assign(const struct sched *s, const struct node *n, struct task *t);
 void device_take(struct sched *s, struct node *n, struct task *t);

@@ -43,6 +43,7 @@ static void use_add(struct sched *s, struct node *n, const struct task *t, int b
     struct device_class *cls = task_class(s, t);
     cls->running += by;
     cls->running_mpix += by * demand.work_mpix;
+    device_work_add(s, t, by);
 }
 
 void lease_attach(struct sched *s, uint32_t node, uint32_t task)

@@ -7,7 +7,7 @@
  * PASS_GRANTS grants; what was cut off is continued by the next step, which match_pending asks for.
  *
  * Nodes with encoders of their own (GPUs) are kept for them, and what encodes on CPUs uses their idle cores: it leaves
- * what feeds an idle encoder free, goes to a node without encoders where one has room, and lets work for the encoders
+ * what feeds an idle encoder free while the farm has work for encoders, goes to a node without encoders where one has room, and lets work for the encoders
  * go first as long as that is no more than FEED_HEAD_START_NS younger. Where such work would fit but for CPU, it waits.
  * Suspect devices are offered what is left when all others have been tried.
  *
@@ -53,11 +53,11 @@ static bool cpu_device_fits(const struct node *n, const struct task *t, bool sus
 }
 
 /* What encodes on CPUs leaves for the node's encoders, where it would fit at all beside that. */
-static int32_t reserve_of(const struct node *n, const struct task *t)
+static int32_t reserve_of(const struct sched *s, const struct node *n, const struct task *t)
 {
     if (!n->encoders || !t->needs_codec || t->kind != DEVICE_CPU)
         return 0;
-    int32_t reserve = device_reserve(n);
+    int32_t reserve = device_reserve(s, n);
     return t->demand.cpu_millicores + reserve <= n->total.cpu_millicores ? reserve : 0;
 }
 
@@ -73,7 +73,7 @@ static bool fits(const struct sched *s, const struct node *n, const struct task 
                demand.sessions > n->total.sessions - n->used.sessions) {
         return false;
     }
-    int32_t free_cpu = n->total.cpu_millicores - n->used.cpu_millicores - reserve_of(n, t);
+    int32_t free_cpu = n->total.cpu_millicores - n->used.cpu_millicores - reserve_of(s, n, t);
     return demand.memory_bytes <= n->total.memory_bytes - n->used.memory_bytes &&
            (but_for_cpu ? demand.cpu_millicores <= n->total.cpu_millicores
                         : demand.cpu_millicores <= free_cpu);

@@ -44,6 +44,7 @@ static void class_queued(struct sched *s, const struct task *t, int64_t by)
     struct device_class *cls = task_class(s, t);
     cls->queued += by;
     cls->queued_mpix += by * t->demand.work_mpix;
+    device_work_add(s, t, by);
 }
 
 void queue_place(struct sched *s, uint32_t slot)

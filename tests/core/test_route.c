@@ -399,22 +399,43 @@ static void test_feeding_a_gpu_goes_before_encodes_on_cpus(void **state)
     cpu_agent(&node, "node", 4);
     fix_device_add(&node, DEVICE_NVENC, 3);
     fix_sync(f, &node);
-    /* Encodes on CPUs leave what feeds the idle encoder. */
     int64_t on_cpu = fix_encodes(f, fix_video(f, PRIORITY_NORMAL), 8, 0, CODEC_H264);
     fix_sync(f, &node);
-    assert_int_equal(node.held_count, 3);
+    assert_int_equal(node.held_count, 4);
     struct sched_route route = fix_route(CODEC_H265, 1, 1, only_nvenc);
     int64_t task = routed(f, &route, 4, &video);
-    assert_int_equal(fix_state(f, task + 1), TASK_RUNNING);
-    assert_int_equal(fix_state(f, task + 2), TASK_QUEUED);
-    fix_sync(f, &node);
+    assert_int_equal(fix_state(f, task), TASK_QUEUED);
     /* CPU that comes free feeds the encoder first, though the other encodes are older. */
     fix_finish(&node, on_cpu);
     fix_sync(f, &node);
+    assert_int_equal(fix_state(f, task + 1), TASK_RUNNING);
+    assert_int_equal(fix_state(f, on_cpu + 4), TASK_QUEUED);
+    fix_finish(&node, on_cpu + 1);
+    fix_sync(f, &node);
     assert_int_equal(fix_state(f, task + 2), TASK_RUNNING);
-    assert_int_equal(fix_state(f, on_cpu + 3), TASK_QUEUED);
+    assert_int_equal(fix_state(f, on_cpu + 4), TASK_QUEUED);
     fix_work(f, &node);
     assert_int_equal(fix_totals(f).queued, 0);
+}
+
+static void test_what_feeds_an_idle_gpu_is_kept_while_there_is_work_for_gpus(void **state)
+{
+    struct fix *f = *state;
+    struct fix_agent node;
+    int64_t video;
+    cpu_agent(&node, "node", 4);
+    fix_device_add(&node, DEVICE_NVENC, 1);
+    fix_device_add(&node, DEVICE_NVENC, 1);
+    fix_sync(f, &node);
+    struct sched_route route = fix_route(CODEC_H265, 1, 1, only_nvenc);
+    int64_t task = routed(f, &route, 1, &video);
+    int64_t on_cpu = fix_encodes(f, fix_video(f, PRIORITY_NORMAL), 8, 0, CODEC_H264);
+    fix_sync(f, &node);
+    assert_int_equal(fix_state(f, on_cpu + 2), TASK_RUNNING);
+    assert_int_equal(fix_state(f, on_cpu + 3), TASK_QUEUED);
+    fix_finish(&node, task);
+    fix_sync(f, &node);
+    assert_int_equal(fix_state(f, on_cpu + 3), TASK_RUNNING);
 }
 
 /* Encodes of a quarter of a CPU each would take every bit that comes free. */
@@ -422,26 +443,26 @@ static void test_small_encodes_do_not_nibble_away_what_a_gpu_waits_for(void **st
 {
     struct fix *f = *state;
     struct fix_agent node;
-    int64_t video, small[4], other = fix_video(f, PRIORITY_NORMAL);
+    int64_t video, small[6], other = fix_video(f, PRIORITY_NORMAL);
     struct sched_task_spec spec = {
         .step = STEP_TRANSCODE, .codec = CODEC_H264, .needs_codec = true};
     spec.demand = (struct demand){.cpu_millicores = 250, .memory_bytes = 1};
     cpu_agent(&node, "node", 1);
     fix_device_add(&node, DEVICE_NVENC, 2);
     fix_sync(f, &node);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 6; i++)
         assert_int_equal(fix_spec(f, other, &spec, &small[i]), 0);
     struct sched_route route = fix_route(CODEC_H265, 1, 1, only_nvenc);
-    int64_t task = routed(f, &route, 2, &video);
+    int64_t task = routed(f, &route, 1, &video);
     fix_sync(f, &node);
-    assert_int_equal(fix_state(f, small[1]), TASK_RUNNING);
-    assert_int_equal(fix_state(f, task), TASK_RUNNING);
+    assert_int_equal(fix_state(f, small[3]), TASK_RUNNING);
+    assert_int_equal(fix_state(f, task), TASK_QUEUED);
     fix_finish(&node, small[0]);
     fix_sync(f, &node);
-    assert_int_equal(fix_state(f, small[2]), TASK_QUEUED);
+    assert_int_equal(fix_state(f, small[4]), TASK_QUEUED);
     fix_finish(&node, small[1]);
     fix_sync(f, &node);
-    assert_int_equal(fix_state(f, task + 1), TASK_RUNNING);
+    assert_int_equal(fix_state(f, task), TASK_RUNNING);
     fix_work(f, &node);
     assert_int_equal(fix_totals(f).queued, 0);
 }
@@ -605,6 +626,7 @@ int main(void)
         CASE(test_ten_bits_need_a_device_that_has_them),
         CASE(test_suspect_devices_come_after_healthy_ones),
         CASE(test_feeding_a_gpu_goes_before_encodes_on_cpus),
+        CASE(test_what_feeds_an_idle_gpu_is_kept_while_there_is_work_for_gpus),
         CASE(test_small_encodes_do_not_nibble_away_what_a_gpu_waits_for),
         CASE(test_idle_cores_of_a_gpu_node_are_used_when_others_are_full),
         CASE(test_what_no_known_device_can_make_is_dead_after_a_while),
