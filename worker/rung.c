@@ -38,23 +38,39 @@ static bool is_checked(const struct rung *rung, int32_t segment)
            (ladder->check_rung == rung->index && ladder->check_segment == segment);
 }
 
-static uint8_t eight_bit(const struct hal_frame *frame, int32_t x, int32_t y)
+static int eight_bit(const struct hal_frame *frame, int32_t x, int32_t y)
 {
     const uint8_t *row = frame->planes[0] + (size_t)y * frame->stride_bytes[0];
     if (frame->layout == HAL_I420 || frame->layout == HAL_NV12)
         return row[x];
     int value = ((const uint16_t *)(const void *)row)[x];
-    return (uint8_t)(value >> (frame->layout == HAL_P010 ? 8 : 2));
+    return value >> (frame->layout == HAL_P010 ? 8 : 2);
 }
 
-/* What went into the encoder first, for first_compare. */
+/* Luma as means of blocks: what of a picture survives however few bits an encoder had. */
+#define BLOCK 16
+
+static size_t blocks_count(int32_t width, int32_t height)
+{
+    return (size_t)((width + BLOCK - 1) / BLOCK) * (size_t)((height + BLOCK - 1) / BLOCK);
+}
+
+static void blocks_mean(const struct hal_frame *frame, uint8_t *out)
+{
+    for (int32_t top = 0; top < frame->height; top += BLOCK)
+        for (int32_t left = 0; left < frame->width; left += BLOCK) {
+            int32_t sum = 0, count = 0;
+            for (int32_t y = top; y < top + BLOCK && y < frame->height; y++)
+                for (int32_t x = left; x < left + BLOCK && x < frame->width; x++, count++)
+                    sum += eight_bit(frame, x, y);
+            *out++ = (uint8_t)(sum / count);
+        }
+}
+
+/* What goes into the encoder first, for first_compare. */
 static int first_keep(struct rung *rung, int32_t segment, const struct hal_frame *view,
                       struct sl_failure *why)
 {
-    uint8_t *first = malloc((size_t)view->width * (size_t)view->height);
-    if (!first)
-        return sl_fail(why, SL_ENOMEM, "no memory for a picture");
-    rung->firsts[segment] = first;
     struct hal_frame in_memory = *view;
     AVFrame *copy = NULL;
     if (view->surface) {
@@ -68,37 +84,38 @@ static int first_keep(struct rung *rung, int32_t segment, const struct hal_frame
         in_memory.planes[0] = copy->data[0];
         in_memory.stride_bytes[0] = (size_t)copy->linesize[0];
     }
-    for (int32_t y = 0; y < view->height; y++)
-        for (int32_t x = 0; x < view->width; x++)
-            *first++ = eight_bit(&in_memory, x, y);
+    rung->firsts[segment] = malloc(blocks_count(view->width, view->height));
+    if (rung->firsts[segment])
+        blocks_mean(&in_memory, rung->firsts[segment]);
     av_frame_free(&copy);
-    return SL_OK;
+    return rung->firsts[segment] ? SL_OK : sl_fail(why, SL_ENOMEM, "no memory for a picture");
 }
 
 struct compared {
-    const uint8_t *first; /* width x height of the rung */
+    const uint8_t *first; /* blocks of what went in */
     bool wrong;
 };
 
-/* Another picture, or garbage, differs from the one that went in by about the sum of what varies in both; what an encoder
- * had no bits for is at most what varies in the one. */
+/* Blocks of another picture, of garbage or of one grey differ from those that went in by as much as these vary, or more;
+ * of the right one they are nearly equal, even where noise had to go without bits. */
 static void first_compare(void *arg, int64_t number, const struct hal_frame *picture)
 {
     struct compared *compared = arg;
-    const uint8_t *want = compared->first;
+    size_t count = blocks_count(picture->width, picture->height);
+    uint8_t *found = number == 0 ? malloc(count) : NULL;
     int64_t sum = 0, squares = 0, differences = 0;
-    int64_t count = (int64_t)picture->width * picture->height;
-    if (number > 0)
-        return; /* the check has seen that the size is right */
-    for (int32_t y = 0; y < picture->height; y++)
-        for (int32_t x = 0; x < picture->width; x++) {
-            int64_t a = *want++, d = a - eight_bit(picture, x, y);
-            sum += a;
-            squares += a * a;
-            differences += d * d;
-        }
-    int64_t varies = squares - sum * sum / count;
-    compared->wrong = differences > varies + varies / 4 + 64 * count;
+    if (!found)
+        return; /* one picture is looked at; without memory, none */
+    blocks_mean(picture, found);
+    for (size_t i = 0; i < count; i++) {
+        int64_t a = compared->first[i], d = a - found[i];
+        sum += a;
+        squares += a * a;
+        differences += d * d;
+    }
+    free(found);
+    int64_t blocks = (int64_t)count, varies = squares - sum * sum / blocks;
+    compared->wrong = differences > varies / 2 + 32 * blocks;
 }
 
 static int segment_check(struct rung *rung, struct sl_failure *why)

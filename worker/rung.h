@@ -70,7 +70,7 @@ struct rung {
     size_t packet_count, packet_room;
     int32_t idr_count;
     struct sl_buf out;
-    uint8_t **firsts; /* of each segment that is to be checked: 8-bit luma of its first picture */
+    uint8_t **firsts; /* of each segment that is to be checked: its first picture, see first_keep */
     int64_t scale_cpu_ns;
     int64_t encode_cpu_ns;
 };

@@ -42,7 +42,7 @@ class Standin:
     """A farm of `sluice up --standin` and what its devices counted."""
 
     def __init__(self, name, devices, faults="", route="nvenc"):
-        self.farm = Farm(name)
+        self.farm = Farm(name, config="agent:\n  prove_after: 2s\n  calibrate: false\n")
         self.farm.policy("gpu", POLICY % route)
         self.farm.start_up(more=["--standin", devices], env={"SLUICE_STANDIN_FAULTS": faults})
 
@@ -121,13 +121,29 @@ class Devices(unittest.TestCase):
             self.assertIn(left[0][1], ("quarantined", "proving"))
             self.assertIn("device_lost", left[0][2])
             self.assertLess(left[1][0] - happened[1], 10)
+            self.assertIn(left[1][1], ("quarantined", "proving"))
             self.assertIn("hang", left[1][2])
+            print("quarantined %.1f s after the loss, %.1f s after the hang (watchdog 5 s)" %
+                  (left[0][0] - happened[0], left[1][0] - happened[1]))
             self.assertLessEqual(max(task["attempts"] for task in standin.tasks(video)), 1)
             self.assertEqual(standin.gpus()[2]["health"], "healthy")
             counted = standin.counted()
             self.assertEqual((counted["devices"][0]["lost"], counted["devices"][1]["hung"]), (1, 1))
             # A killed worker's sessions are free.
             wait_until(lambda: standin.counted()["sessions"] == 0, 30, standin.counted)
+            # The faults are over, and golden chunks have shown it.
+            wait_until(lambda: all(gpu["health"] == "healthy" for gpu in standin.gpus()), 30, standin.gpus)
+
+    def test_wrong_pictures_are_noticed_and_their_device_stays_out(self):
+        with Standin("wrong", "nvenc=2", "wrong@0:30") as standin:
+            video = standin.farm.submit(source(), "gpu")
+            wait_until(lambda: standin.gpus()[0]["health"] == "quarantined", 60, standin.gpus)
+            self.assertRegex(standin.gpus()[0]["health_reason"], "output_mismatch.*(first picture is not|does not read back|golden chunk)")
+            self.whole(standin, video)
+            # What it makes of the golden chunk is as wrong.
+            wait_until(lambda: "stays quarantined: the golden chunk in" in standin.farm.up.text(), 30,
+                       lambda: standin.farm.up.text()[-2000:])
+            self.assertEqual([gpu["health"] for gpu in standin.gpus()], ["quarantined", "healthy"])
 
     def test_both_kinds_are_there_and_a_policy_chooses(self):
         with Standin("kinds", "nvenc=1,vaapi=1", "", "vaapi") as standin:
