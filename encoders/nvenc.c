@@ -139,9 +139,11 @@ static int nvenc_probe(struct hal_device *device)
     }
     if (code != SL_OK) {
         /* The device stays, for decoding and for kernels. */
-        snprintf(device->note, sizeof device->note, "it encodes nothing: %s", why.message);
         note(device, why.message, strcspn(why.message, "(;"));
-        return sl_error_class(code) == SL_CLASS_CAPACITY ? code : SL_OK;
+        if (sl_error_class(code) == SL_CLASS_CAPACITY)
+            return code;
+        snprintf(device->note, sizeof device->note, "it encodes nothing: %s", why.message);
+        return SL_OK;
     }
     char version[32];
     note(device, version,
