@@ -21,6 +21,7 @@ struct geometry {
     int width, height;
     int primaries, transfer, matrix;
     int chroma_location;
+    int crop_left, crop_top, crop_right, crop_bottom;
     bool full_range;
 };
 
@@ -72,6 +73,10 @@ static struct geometry geometry_of(const AVFrame *frame)
         .transfer = (int)frame->color_trc,
         .matrix = (int)frame->colorspace,
         .chroma_location = (int)frame->chroma_location,
+        .crop_left = (int)frame->crop_left,
+        .crop_top = (int)frame->crop_top,
+        .crop_right = (int)frame->crop_right,
+        .crop_bottom = (int)frame->crop_bottom,
         .full_range = frame->color_range == AVCOL_RANGE_JPEG || format == AV_PIX_FMT_YUVJ420P,
     };
 }
@@ -101,7 +106,9 @@ static bool geometry_equal(const struct geometry *a, const struct geometry *b)
 {
     return a->format == b->format && a->width == b->width && a->height == b->height &&
            a->primaries == b->primaries && a->transfer == b->transfer && a->matrix == b->matrix &&
-           a->chroma_location == b->chroma_location && a->full_range == b->full_range;
+           a->chroma_location == b->chroma_location && a->full_range == b->full_range &&
+           a->crop_left == b->crop_left && a->crop_top == b->crop_top &&
+           a->crop_right == b->crop_right && a->crop_bottom == b->crop_bottom;
 }
 
 static bool differs(int source, int target)
@@ -173,6 +180,12 @@ static void scale_params_fill(const struct gpu_ladder *ladder, const int32_t *ru
         .layout = ladder->layout,
         .width = from->width,
         .height = from->height,
+        .crop_left = from->crop_left,
+        .crop_top = from->crop_top,
+        .crop_right = from->crop_right,
+        .crop_bottom = from->crop_bottom,
+        .mirrored = ladder->params.mirrored,
+        .rotation_degrees = ladder->params.rotation_degrees,
         .chroma_left = sited != AVCHROMA_LOC_CENTER && sited != AVCHROMA_LOC_TOP &&
                        sited != AVCHROMA_LOC_BOTTOM,
         .chroma_top = sited == AVCHROMA_LOC_TOP || sited == AVCHROMA_LOC_TOPLEFT,
@@ -215,6 +228,10 @@ static int group_make(struct gpu_ladder *ladder, const int32_t *rungs, int32_t c
 
 static bool is_copy(const struct gpu_ladder *ladder, const struct gpu_ladder_rung *rung)
 {
+    const struct geometry *from = &ladder->from;
+    if (ladder->params.mirrored || ladder->params.rotation_degrees || from->crop_left ||
+        from->crop_top || from->crop_right || from->crop_bottom)
+        return false;
     return rung->width == ladder->from.width && rung->height == ladder->from.height &&
            rung->layout == ladder->layout &&
            (ladder->from.chroma_location == AVCHROMA_LOC_LEFT ||

@@ -29,6 +29,9 @@ struct gpu_ladder_params {
     int32_t rung_count;
     int32_t color_primaries, color_transfer, color_matrix; /* ITU-T H.273; 2: keep the source's */
     bool full_range;
+    bool
+        mirrored; /* what each picture's crop members leave is mirrored, then turned clockwise by 0, 90, 180 or 270 */
+    int32_t rotation_degrees;
 };
 
 /* context: gpu_context's. like: a picture with the source's format, size and colour, in host memory or on the GPU. */

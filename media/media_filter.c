@@ -138,7 +138,7 @@ static int chain_make(const struct media_filter *filter, const AVFrame *frame, s
                        "looked at was: send a version that is the one or the other throughout",
                        (long long)frame->pts, video->time_base.den);
     bool planned_size = frame->width == video->width && frame->height == video->height;
-    if (planned_size &&
+    if (planned_size && !filter->params.laid_later &&
         (video->crop_left || video->crop_top || video->crop_right || video->crop_bottom))
         add(chain, "crop=w=%d:h=%d:x=%d:y=%d:exact=1",
             video->width - video->crop_left - video->crop_right,
@@ -166,7 +166,8 @@ static int chain_make(const struct media_filter *filter, const AVFrame *frame, s
         add(chain, "format=%s", name);
     }
     fit_add(chain, video, frame);
-    orientation_add(chain, video);
+    if (!filter->params.laid_later)
+        orientation_add(chain, video);
     return chain->length < sizeof chain->text
                ? SL_OK
                : sl_fail(why, SL_EINTERNAL, "the filters' text is too long");
@@ -197,6 +198,18 @@ static bool is_inside(const struct media_filter *filter, const AVFrame *frame)
     return frame->pts >= filter->params.start_pts && frame->pts < filter->params.end_pts;
 }
 
+/* For who lays pictures later. Pictures of another shape were fitted into what the crop leaves. */
+static void crop_tell(const struct media_filter *filter, AVFrame *out)
+{
+    const struct media_video *video = filter->params.video;
+    if (!filter->params.laid_later || out->width != video->width || out->height != video->height)
+        return;
+    out->crop_left = (size_t)video->crop_left;
+    out->crop_top = (size_t)video->crop_top;
+    out->crop_right = (size_t)video->crop_right;
+    out->crop_bottom = (size_t)video->crop_bottom;
+}
+
 /* 1: a picture in filter->out; 0: the graph wants a frame, or is gone. */
 static int pull(struct media_filter *filter, struct sl_failure *why)
 {
@@ -205,6 +218,8 @@ static int pull(struct media_filter *filter, struct sl_failure *why)
         int got = media_graph_pull(filter->graph, filter->out, why);
         if (got < 0)
             return got;
+        if (got > 0)
+            crop_tell(filter, filter->out);
         if (got > 0 && is_inside(filter, filter->out))
             return 1;
         if (got > 0)
@@ -246,10 +261,17 @@ static int surface_settle(const struct media_filter *filter, AVFrame *frame, str
 
 int media_filter_to_host(struct media_filter *filter, struct sl_failure *why)
 {
+    AVFrame *out = filter->out;
+    bool lay = filter->params.laid_later;
     filter->on_host = true;
-    return filter->out->buf[0] && media_frame_is_surface(filter->out)
-               ? fetch(filter, filter->out, why)
-               : SL_OK;
+    filter->params.laid_later = false;
+    if (lay)
+        media_graph_close(&filter->graph);
+    if (!out->buf[0])
+        return SL_OK;
+    int code = media_frame_is_surface(out) ? fetch(filter, out, why) : SL_OK;
+    out->crop_left = out->crop_top = out->crop_right = out->crop_bottom = 0;
+    return code == SL_OK && lay ? media_filter_frame(&filter->params, out, why) : code;
 }
 
 /* The next frame of the range: 1 with it, 0 at the end. */
@@ -305,6 +327,7 @@ int media_filter_next(struct media_filter *filter, AVFrame **out, struct sl_fail
             if (code == SL_OK && !filter->graph && chain.length == 0) {
                 av_frame_unref(filter->out);
                 av_frame_move_ref(filter->out, frame);
+                crop_tell(filter, filter->out);
                 if (is_inside(filter, filter->out))
                     return 1;
                 continue;

@@ -27,6 +27,9 @@ struct media_filter_params {
     const struct plan_picture *how;
     int64_t start_pts; /* of the range: pictures outside are context */
     int64_t end_pts;
+    /* Who scales the pictures also crops, mirrors and turns them: what is to be cropped is in the frames' crop members, the
+     * rest in video. Not with deinterlacing, whose filters cannot be begun anew by media_filter_to_host. */
+    bool laid_later;
 };
 
 int media_filter_open(struct media_range *range, const struct media_filter_params *params,
@@ -35,7 +38,7 @@ int media_filter_open(struct media_range *range, const struct media_filter_param
 /* The next picture: 1; 0 when there are no more; SL_E*. */
 int media_filter_next(struct media_filter *filter, AVFrame **out, struct sl_failure *why);
 
-/* From now on pictures are in host memory, also the one that is lent. */
+/* From now on pictures are in host memory and laid (laid_later), also the one that is lent. */
 int media_filter_to_host(struct media_filter *filter, struct sl_failure *why);
 
 /* One frame by itself, turned into its picture in place. */

@@ -6,6 +6,7 @@
 
 #include "base/time.h"
 #include "gpu/gpu_decode.h"
+#include "gpu/gpu_kernels.h"
 #include "media/media_filter.h"
 #include "media/media_range.h"
 #include "worker/jobs.h"
@@ -96,6 +97,8 @@ static int source_open(struct ladder *ladder, const struct hal_device *device,
                        struct source *source, struct sl_failure *why)
 {
     const struct job_transcode *job = ladder->job;
+    ladder->laid_later =
+        device->kind == DEVICE_NVENC && gpu_kernels_available() && !job->picture.deinterlace;
     struct media_input input;
     struct media_range_params params = {
         .video = &job->source,
@@ -105,7 +108,13 @@ static int source_open(struct ladder *ladder, const struct hal_device *device,
         .context = job->picture.deinterlace,
     };
     params.device = decoder_device(job, device, &params.surface);
-    struct media_filter_params how = {&job->source, &job->picture, job->start_pts, job->end_pts};
+    struct media_filter_params how = {
+        .video = &job->source,
+        .how = &job->picture,
+        .start_pts = job->start_pts,
+        .end_pts = job->end_pts,
+        .laid_later = ladder->laid_later,
+    };
     int code = run_input(ladder->run, 0, &input, why);
     if (code == SL_OK)
         code = media_range_open(&input, &params, &source->range, why);

@@ -37,6 +37,7 @@ struct ladder {
     const struct job_transcode *job;
     int32_t rung_first; /* of this pass, among the job's rungs */
     int32_t rung_count;
+    bool laid_later; /* the surfaces' scaler crops, mirrors and turns (media/media_filter.h) */
     struct surfaces *surfaces; /* NULL: each rung scales for itself */
     struct frame_ring ring;
     struct ladder_segment *segments; /* one per segment of the job; of this pass */

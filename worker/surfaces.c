@@ -24,6 +24,8 @@ static int params_fill(const struct ladder *ladder, const struct hal_device *dev
         .color_primaries = picture->primaries,
         .color_transfer = picture->transfer,
         .color_matrix = picture->matrix,
+        .mirrored = ladder->laid_later && ladder->job->source.mirrored,
+        .rotation_degrees = ladder->laid_later ? ladder->job->source.rotation_degrees : 0,
     };
     for (int32_t i = 0; i < count; i++) {
         const struct plan_rung *rung = &ladder->job->rungs[ladder->rung_first + i];

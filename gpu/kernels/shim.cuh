@@ -57,7 +57,7 @@ GPU_REGISTER(k_blocks_x, "nctaid.x")
 /* All threads of the block meet; warps may come from different places in the code. */
 GPU_INLINE void k_sync(void)
 {
-    asm volatile("bar.sync 0;" ::: "memory");
+    asm volatile("barrier.sync 0;" ::: "memory");
 }
 
 /* Four unsigned by four signed bytes, added to c. */
