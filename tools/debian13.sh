@@ -4,7 +4,7 @@
 #
 # The system is made by debootstrap in build/debian13 once (about a minute), and kept; it is entered with chroot in a
 # mount namespace of its own, so that nothing stays mounted. The tree is copied in, its build is kept from run to run.
-# Packages come from SLUICE_DEBIAN_MIRROR, or from where apt of this system gets its own.
+# Packages come from SLUICE_DEBIAN_MIRROR, or from where apt of this system gets its own, or from debootstrap's default.
 # Exit status: 0 passed, 1 failed, 77 this system cannot do it (no root, no debootstrap): said, and counted as skipped.
 set -eu
 cd "$(dirname "$0")/.."
@@ -23,14 +23,14 @@ command -v debootstrap >/dev/null || tools/deps.sh debian13 || skip "debootstrap
 
 mirror=${SLUICE_DEBIAN_MIRROR:-$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
     sed -n 's/^\(deb\|URIs:\) *\(\[[^]]*\] *\)\?\(https\?:[^ ]*\/debian\/\?\)\( .*\)\?$/\3/p' | head -n 1)}
-mirror=${mirror:-http://deb.debian.org/debian}
 
 if [ ! -e "$root/.made" ]; then
-    echo "making a Debian 13 in build/debian13 from $mirror"
+    echo "making a Debian 13 in build/debian13${mirror:+ from $mirror}"
     rm -rf "$root"
     mkdir -p "$root"
     log=$root.log
-    debootstrap --variant=minbase trixie "$root" "$mirror" >"$log" 2>&1 ||
+    # shellcheck disable=SC2086
+    debootstrap --variant=minbase trixie "$root" $mirror >"$log" 2>&1 ||
         { tail -n 5 "$log" >&2; echo "tools/debian13.sh: debootstrap failed; its log: $log" >&2; exit 1; }
     cp /etc/apt/apt.conf.d/* "$root/etc/apt/apt.conf.d/" 2>/dev/null || true
     echo "127.0.0.1 localhost" >"$root/etc/hosts"
