@@ -343,6 +343,7 @@ bench:
 # Needs a C compiler, nvcc or clang, and the driver; what else of the tree can be built here is built and run as well.
 GPU_CHECK := $(wildcard bench/gpu_check*.c) gpu/gpu_scale.c gpu/gpu_measure_plan.c $(wildcard gpu/*twin*.c) base/error.c
 build/gpu-check: $(GPU_CHECK) bench/gpu_check.h $(wildcard gpu/*.h)
+	@mkdir -p $(@D)
 	$(call say,CC,$@)
 	$(Q)$(CC) -I. -D_GNU_SOURCE -std=gnu17 -O2 -g $(WARN) -o $@ $(GPU_CHECK) -ldl -lm
 .PHONY: gpu-check
