@@ -46,6 +46,9 @@ void agent_devices_state(struct agent *agent)
         return;
     int32_t count = device_table_rows(agent->devices, rows);
     struct demand total = capacity_of(&agent->options.config, rows, count, &cpus);
+    for (int32_t i = 0; i < count; i++)
+        if (rows[i].kind == DEVICE_CPU)
+            memcpy(rows[i].codec_leases, agent->options.config.pools, sizeof rows[i].codec_leases);
     agent_core_devices_set(agent->core, rows, count, &total);
 }
 

@@ -100,9 +100,10 @@ struct config_agent {
     int64_t cache_bytes_max; /* source ranges kept in scratch */
     bool objects_http;       /* fetch over HTTP even where the store's folder is visible */
     bool spot;
-    int64_t prove_after_ns; /* a quarantined device's first golden chunk */
-    bool calibrate;         /* measure devices whose speed is not known */
-    int64_t give_up_ns;     /* without any daemon: leases are dropped after so long */
+    int64_t prove_after_ns;     /* a quarantined device's first golden chunk */
+    bool calibrate;             /* measure devices whose speed is not known */
+    int64_t give_up_ns;         /* without any daemon: leases are dropped after so long */
+    int32_t pools[CODEC_COUNT]; /* leases that may encode a codec on CPUs at once; 0: all CPUs */
     struct device_setting devices[DEVICE_SETTINGS_MAX];
     int32_t device_count;
     struct config_farm farm;

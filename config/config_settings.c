@@ -41,7 +41,9 @@ static const struct config_key aging_keys[] = {
 static const struct config_key agent_keys[] = {
     {"cpus", false},        {"memory", false},  {"cache", false},   {"objects", false},
     {"spot", false},        {"give_up", false}, {"devices", false}, {"calibrate", false},
-    {"prove_after", false}, {NULL, false}};
+    {"prove_after", false}, {"pools", false},   {NULL, false}};
+static const struct config_key pool_keys[] = {
+    {"h264", false}, {"h265", false}, {"av1", false}, {"vp9", false}, {NULL, false}};
 static const struct config_key device_keys[] = {
     {"sessions", false}, {"disable", false}, {NULL, false}};
 
@@ -419,6 +421,11 @@ static void read_agent(const struct config_reader *reader, const struct config_n
     config_read_duration(reader, config_map_find(node, "give_up"), SL_S_TO_NS(10),
                          SL_S_TO_NS(86400), &agent->give_up_ns);
     read_devices(reader, config_map_find(node, "devices"), agent);
+    const struct config_node *pools = config_map_find(node, "pools");
+    for (int codec = 0; pools && config_map_check(reader, pools, pool_keys) && codec < CODEC_COUNT;
+         codec++)
+        config_read_int(reader, config_map_find(pools, codec_word((enum codec)codec)), 0, 4096,
+                        &agent->pools[codec]);
 }
 
 static void read_limit_COUNT(const struct config_reader *reader, const struct config_node *node,

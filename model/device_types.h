@@ -54,6 +54,8 @@ struct device_row {
     int32_t sessions_in_use;
     int32_t session_limit; /* 0: no limit known */
     enum session_scope session_scope;
+    /* Of a CPU pool: how many of its leases may encode a codec at once; 0: as many as there are CPUs. */
+    int32_t codec_leases[CODEC_COUNT];
     int64_t mpix_per_s[CODEC_COUNT]; /* measured throughput, one session; 0 unknown */
     int64_t vram_bytes;
     int32_t cpus;         /* of a CPU pool: what the node may use; else 0 */

@@ -16,6 +16,8 @@ void wire_device_put(const struct device_row *from, Sluice__V1__DeviceRow *to)
     DEVICE_MEMBERS(WIRE_PUT_I, WIRE_PUT_T, WIRE_PUT_E, WIRE_PUT_R)
     to->mpix_per_s = (int64_t *)from->mpix_per_s;
     to->n_mpix_per_s = CODEC_COUNT;
+    to->codec_leases = (int32_t *)from->codec_leases;
+    to->n_codec_leases = CODEC_COUNT;
     to->telemetry = (int64_t *)&from->telemetry;
     to->n_telemetry = DEVICE_TELEMETRY_MEMBERS;
 }
@@ -27,6 +29,10 @@ int wire_device_get(struct wire_decoder *d, const Sluice__V1__DeviceRow *in, str
         return wire_fail(d, "mpix_per_s", "more elements than codecs");
     for (size_t i = 0; i < in->n_mpix_per_s; i++)
         out->mpix_per_s[i] = in->mpix_per_s[i];
+    if (in->n_codec_leases > CODEC_COUNT)
+        return wire_fail(d, "codec_leases", "more elements than codecs");
+    for (size_t i = 0; i < in->n_codec_leases; i++)
+        out->codec_leases[i] = in->codec_leases[i];
     out->telemetry = device_telemetry_unknown;
     if (in->n_telemetry > DEVICE_TELEMETRY_MEMBERS)
         return wire_fail(d, "telemetry", "more elements than there are members");

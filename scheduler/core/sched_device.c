@@ -62,8 +62,10 @@ static void cpu_limits_reckon(struct node *n)
             if (device->kind != DEVICE_CPU || !device_usable(device, true) ||
                 !device_encodes(device, (enum codec)codec, false))
                 continue;
-            unlimited = unlimited || device->session_limit <= 0;
-            limit += device->session_limit;
+            int32_t own = device->codec_leases[codec] > 0 ? device->codec_leases[codec]
+                                                          : device->session_limit;
+            unlimited = unlimited || own <= 0;
+            limit += own;
         }
         n->session_limits[codec] = unlimited ? 0 : limit > INT32_MAX ? INT32_MAX : (int32_t)limit;
     }

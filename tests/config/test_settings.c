@@ -142,6 +142,7 @@ static void test_every_key_is_read(void **state)
         "    connections_per_address: 7, header_timeout: 2s, body_timeout: 3s, idle_timeout: 4s,\n"
         "    body_max: 64K, rate: 5, burst: 6}\n"
         "agent: {cpus: 3, memory: 4G, cache: 512M, objects: http, spot: true, give_up: 1m,\n"
+        "  pools: {av1: 2, h265: 5},\n"
         "  devices: {nvenc: {sessions: 8}, GPU-1: {disable: true}, /dev/dri/renderD128: }}\n",
         "");
     const struct config_daemon *daemon = &config.daemon;
@@ -175,6 +176,9 @@ static void test_every_key_is_read(void **state)
     assert_int_equal(agent->cache_bytes_max, INT64_C(512) << 20);
     assert_true(agent->objects_http);
     assert_true(agent->spot);
+    assert_int_equal(agent->pools[CODEC_AV1], 2);
+    assert_int_equal(agent->pools[CODEC_H265], 5);
+    assert_int_equal(agent->pools[CODEC_H264], 0);
     assert_int_equal(agent->give_up_ns, SL_S_TO_NS(60));
     assert_int_equal(agent->device_count, 3);
     assert_string_equal(agent->devices[0].device, "nvenc");

@@ -140,6 +140,22 @@ static void test_device_session_limits_bound_encodes(void **state)
     assert_int_equal(a.held_count, 3);
 }
 
+/* A pool of a codec leaves the other CPUs to the others. */
+static void test_a_codecs_pool_bounds_its_leases_alone(void **state)
+{
+    struct fix *f = *state;
+    fix_encodes(f, fix_video(f, PRIORITY_HIGH), 20, 0, CODEC_AV1);
+    struct fix_agent a;
+    fix_agent_init(&a, "a", 8);
+    a.devices[0].encodes |= UINT32_C(1) << CODEC_AV1;
+    a.devices[0].codec_leases[CODEC_AV1] = 2;
+    fix_sync(f, &a);
+    assert_int_equal(a.held_count, 2);
+    fix_encodes(f, fix_video(f, PRIORITY_LOW), 20, 0, CODEC_H264);
+    fix_sync(f, &a);
+    assert_int_equal(a.held_count, 8);
+}
+
 static void test_encodes_go_only_to_nodes_with_a_healthy_device(void **state)
 {
     struct fix *f = *state;
@@ -270,6 +286,7 @@ int main(void)
         CASE(test_tasks_that_do_not_fit_do_not_block_those_behind),
         CASE(test_a_node_is_never_given_more_than_it_has),
         CASE(test_device_session_limits_bound_encodes),
+        CASE(test_a_codecs_pool_bounds_its_leases_alone),
         CASE(test_encodes_go_only_to_nodes_with_a_healthy_device),
         CASE(test_work_spreads_over_nodes_with_most_free_cpu),
         CASE(test_every_idle_node_is_found_however_many_cannot_help),

@@ -23,6 +23,8 @@ void random_device(struct random *r, struct device_row *out)
     out->memory_bytes = random_i64(r);
     TEXT(r, out->driver);
     out->standin = random_below(r, 2);
+    for (int i = 0; i < CODEC_COUNT; i++)
+        out->codec_leases[i] = random_i32(r);
     out->encodes_ten_bit = (uint32_t)random_i64(r);
     out->session_scope = (enum session_scope)random_below(r, SCOPE_COUNT);
     out->telemetry.busy_percent = random_i64(r);
