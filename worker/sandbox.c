@@ -73,11 +73,26 @@ static const char *const allowed[] = {
     "nanosleep", "gettimeofday", "time", "times", "getrusage", "sysinfo", "uname", "getrandom",
     "getuid", "geteuid", "getgid", "getegid", "getppid"};
 
-/* Answered with EACCES: looking around, which libraries do and go on without. */
-static const char *const refused[] = {
-    "newfstatat", "fstatat64",         "stat",        "lstat",      "statx",  "access",
-    "faccessat",  "faccessat2",        "readlink",    "readlinkat", "getcwd", "set_mempolicy",
-    "mbind",      "sched_setaffinity", "getpriority", "setpriority"};
+/* Answered with EACCES: looking around and asking for precedence (SVT-AV1 2 does, where it is root), which libraries do and
+ * go on without. */
+static const char *const refused[] = {"newfstatat",
+                                      "fstatat64",
+                                      "stat",
+                                      "lstat",
+                                      "statx",
+                                      "access",
+                                      "faccessat",
+                                      "faccessat2",
+                                      "readlink",
+                                      "readlinkat",
+                                      "getcwd",
+                                      "set_mempolicy",
+                                      "mbind",
+                                      "sched_setaffinity",
+                                      "getpriority",
+                                      "setpriority",
+                                      "sched_setscheduler",
+                                      "sched_setparam"};
 
 /* Answered with ENOSYS, so that the C library takes the older call, whose arguments the filter can see, and libnuma, on
  * which x265 builds, takes this for a machine without nodes of memory. */
