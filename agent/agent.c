@@ -55,10 +55,10 @@ static int core_make(struct agent *agent, struct sl_failure *why)
 static int threads_start(struct agent *agent, struct sl_failure *why)
 {
     static void *(*const runs[])(void *) = {agent_lane_parked, agent_lane_news, agent_prober,
-                                            agent_calibrator, agent_healer};
-    pthread_t *const threads[] = {&agent->lanes[0], &agent->lanes[1], &agent->prober,
-                                  &agent->calibrator, &agent->healer};
-    for (int i = 0; i < LANES + 3; i++) {
+                                            agent_calibrator,  agent_healer,    agent_watcher};
+    pthread_t *const threads[] = {&agent->lanes[0],   &agent->lanes[1], &agent->prober,
+                                  &agent->calibrator, &agent->healer,   &agent->watcher};
+    for (int i = 0; i < LANES + 4; i++) {
         if (pthread_create(threads[i], NULL, runs[i], agent) != 0)
             return sl_fail(why, SL_ENOMEM, "cannot start a thread");
         agent->thread_count++;
@@ -84,6 +84,7 @@ int agent_open(const struct agent_options *options, struct agent **out, struct s
     if (agent->options.calibrate_idle_ns <= 0)
         agent->options.calibrate_idle_ns = AGENT_CALIBRATE_IDLE_NS;
     agent->exit_code = -1;
+    agent->watch_socket = -1;
     agent->lease_timeout_ns = SL_S_TO_NS(12);
     agent->scratch =
         (struct scratch){.folder_fd = -1, .lock_fd = -1, .leases_fd = -1, .cache_fd = -1};
@@ -180,13 +181,14 @@ void agent_close(struct agent **at)
     pthread_mutex_lock(&agent->lock);
     agent->leaving = true;
     agent->quit = true;
+    agent_watch_stop(agent);
     if (agent->core) {
         agent_core_leave(agent->core); /* an answer that still comes starts nothing */
         leases_end(agent);
     }
     pthread_mutex_unlock(&agent->lock);
-    pthread_t *const threads[] = {&agent->lanes[0], &agent->lanes[1], &agent->prober,
-                                  &agent->calibrator, &agent->healer};
+    pthread_t *const threads[] = {&agent->lanes[0],   &agent->lanes[1], &agent->prober,
+                                  &agent->calibrator, &agent->healer,   &agent->watcher};
     for (int i = 0; i < LANES && agent->client; i++)
         wire_client_interrupt(agent->client, i);
     for (int i = 0; i < agent->thread_count; i++)

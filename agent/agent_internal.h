@@ -65,7 +65,9 @@ struct agent {
     pthread_t prober;
     pthread_t calibrator;
     pthread_t healer;
-    int thread_count; /* lanes, prober, calibrator, healer */
+    pthread_t watcher;
+    int watch_socket; /* of the worker that tells of loads; -1: none */
+    int thread_count; /* lanes, prober, calibrator, healer, watcher */
 };
 
 /* With the lock held: waits for a change, ns at most. */
@@ -90,6 +92,11 @@ void *agent_prober(void *agent);
 /* Without the lock, after a probe: what was quarantined when an earlier agent ended is so still. */
 void agent_health_recall(struct agent *agent);
 void *agent_healer(void *agent);
+
+/* agent_watch.c */
+/* With the lock held, after quit. */
+void agent_watch_stop(struct agent *agent);
+void *agent_watcher(void *agent);
 
 /* agent_speeds.c */
 /* Without the lock: what was measured of the devices goes into their table. */

@@ -144,6 +144,13 @@ void device_table_quarantine(struct device_table *t, const char *device_id, cons
     pthread_mutex_unlock(&t->lock);
 }
 
+void device_table_telemetry(struct device_table *t, const struct device_row *rows, int32_t count)
+{
+    pthread_mutex_lock(&t->lock);
+    hal_table_telemetry(&t->table, rows, count);
+    pthread_mutex_unlock(&t->lock);
+}
+
 int32_t device_table_rows(struct device_table *t, struct device_row rows[NODE_DEVICES_MAX])
 {
     pthread_mutex_lock(&t->lock);

@@ -38,6 +38,10 @@ void device_table_note(struct device_table *table, const char *device_id, int co
 /* One that is healthy as far as is known here, but was not when an earlier agent ended. */
 void device_table_quarantine(struct device_table *table, const char *device_id, const char *reason);
 
+/* What the rows say of their devices' load. Nobody is told by changed: it is stated when something else is. */
+void device_table_telemetry(struct device_table *table, const struct device_row *rows,
+                            int32_t count);
+
 /* Rows as they are now; how many. */
 int32_t device_table_rows(struct device_table *table, struct device_row rows[NODE_DEVICES_MAX]);
 

@@ -102,8 +102,7 @@ static bool list_read(const char *text, struct cpu_list *out)
     return true;
 }
 
-/* The CPUs that this process may run on; empty when nothing says. */
-static void affinity_read(const char *root, struct cpu_list *out)
+void cpu_pool_usable(const char *root, struct cpu_list *out)
 {
     char text[1024];
     *out = (struct cpu_list){0};
@@ -177,7 +176,7 @@ static int32_t numa_read(const char *root, const struct cpu_list *usable, int32_
 int cpu_pool_slot_cpus(const char *root, int32_t slot, struct cpu_list *out)
 {
     struct cpu_list usable, cpus;
-    affinity_read(root, &usable);
+    cpu_pool_usable(root, &usable);
     int32_t count = numa_read(root, &usable, -1, &cpus);
     if (slot < 0 || count < 2)
         return SL_ENOENT;
@@ -268,7 +267,7 @@ int cpu_pool_read(const char *root, struct cpu_pool *out)
 {
     struct cpu_pool pool = {0};
     struct cpu_list usable, ignored;
-    affinity_read(root, &usable);
+    cpu_pool_usable(root, &usable);
     pool.cpus_affinity = bits_count(&usable);
     pool.cores = cores_count(root, &usable);
     pool.numa_nodes = numa_read(root, &usable, -1, &ignored);
@@ -324,6 +323,7 @@ static int cpu_device_probe(struct hal_device *out, int32_t max, int32_t *count,
         .memory_bytes = pool.memory_bytes,
         .cpus = pool.cpus,
         .sessions = {.scope = SCOPE_NONE},
+        .telemetry = device_telemetry_unknown,
     };
     name_make(&pool, out->name, sizeof out->name);
     struct utsname system;
@@ -333,7 +333,19 @@ static int cpu_device_probe(struct hal_device *out, int32_t max, int32_t *count,
     return SL_OK;
 }
 
+static void cpu_device_telemetry(const char *device_id, struct device_telemetry *out)
+{
+    static struct cpu_load before;
+    struct cpu_load now;
+    (void)device_id;
+    if (cpu_load_read("", &now) != SL_OK)
+        return;
+    out->busy_percent = cpu_load_percent(&before, &now);
+    before = now;
+}
+
 const struct hal_device_ops cpu_device_ops = {
     .kind = DEVICE_CPU,
     .probe = cpu_device_probe,
+    .telemetry = cpu_device_telemetry,
 };

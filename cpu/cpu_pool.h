@@ -35,6 +35,19 @@ struct cpu_list {
     uint64_t bits[CPU_SET_MAX / 64];
 };
 
+/* The CPUs that this process may run on; empty when nothing says. */
+void cpu_pool_usable(const char *root, struct cpu_list *out);
+
+/* Ticks of the usable CPUs since the system's start. */
+struct cpu_load {
+    int64_t busy; /* with whatever, of whomever; what a hypervisor took away as well */
+    int64_t all;
+};
+
+int cpu_load_read(const char *root, struct cpu_load *out);
+/* -1: nothing is known, or no tick lies between them. */
+int64_t cpu_load_percent(const struct cpu_load *before, const struct cpu_load *after);
+
 /* The CPUs of the memory node that a slot works on, those that this process may use. SL_ENOENT where there is but one
  * node, or none is known. */
 int cpu_pool_slot_cpus(const char *root, int32_t slot, struct cpu_list *out);

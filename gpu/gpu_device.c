@@ -88,4 +88,5 @@ const struct hal_device_ops gpu_device_ops = {
     .kind = DEVICE_NVENC,
     .probe = gpu_devices_probe,
     .prepare = gpu_device_prepare,
+    .telemetry = gpu_nvml_read,
 };

@@ -505,8 +505,30 @@ static int device_prepare(const struct hal_device *device, struct sl_failure *wh
     return gpu_va_context(device->device_id, &context, why);
 }
 
+static void device_telemetry(const char *device_id, struct device_telemetry *out)
+{
+    static struct watched {
+        char device_id[DEVICE_ID_BYTES];
+        struct gpu_drm_sample sample;
+    } watched[NODE_DEVICES_MAX];
+    struct gpu_drm_sample now;
+    int i = 0;
+    if (is_standin(device_id))
+        return;
+    while (i < NODE_DEVICES_MAX - 1 && watched[i].device_id[0] &&
+           strcmp(watched[i].device_id, device_id) != 0)
+        i++;
+    bool known = strcmp(watched[i].device_id, device_id) == 0;
+    const char *node = device_id + strlen(NODE_PREFIX);
+    gpu_drm_sample("", node, sl_now_ns(), &now);
+    gpu_drm_telemetry("", node, known ? &watched[i].sample : NULL, &now, out);
+    snprintf(watched[i].device_id, sizeof watched[i].device_id, "%s", device_id);
+    watched[i].sample = now;
+}
+
 const struct hal_device_ops gpu_va_device_ops = {
     .kind = DEVICE_VAAPI,
     .probe = devices_probe,
     .prepare = device_prepare,
+    .telemetry = device_telemetry,
 };

@@ -91,6 +91,15 @@ int hal_probe_one(const struct hal_backends *backends, enum device_kind kind, co
                    device_id, absent.code ? ": " : "", absent.message);
 }
 
+void hal_telemetry(const struct hal_backends *backends, enum device_kind kind,
+                   const char *device_id, struct device_telemetry *out)
+{
+    *out = device_telemetry_unknown;
+    for (int32_t i = 0; i < backends->device_count; i++)
+        if (backends->devices[i]->kind == kind && backends->devices[i]->telemetry)
+            backends->devices[i]->telemetry(device_id, out);
+}
+
 void hal_device_report(const struct hal_device *device, struct device_row *out)
 {
     *out = (struct device_row){

@@ -157,6 +157,9 @@ struct hal_device_ops {
     /* Optional: opens the driver on a device that was probed in this process, and keeps it open for the sessions to
      * come. A worker is about to enter a sandbox in which no file can be opened any more. */
     int (*prepare)(const struct hal_device *device, struct sl_failure *why);
+    /* Optional: what is said of a device's load without opening it. Asked again and again by one thread; what only clocks
+     * tell is of the time since it was asked before, and unknown at first. */
+    void (*telemetry)(const char *device_id, struct device_telemetry *out);
 };
 
 struct hal_backends {
@@ -178,6 +181,10 @@ int hal_probe_kind(const struct hal_backends *backends, enum device_kind kind,
  * it is not there any more. */
 int hal_probe_one(const struct hal_backends *backends, enum device_kind kind, const char *device_id,
                   struct hal_device *out, struct sl_failure *why);
+
+/* The telemetry of a device; all unknown where nobody says. */
+void hal_telemetry(const struct hal_backends *backends, enum device_kind kind,
+                   const char *device_id, struct device_telemetry *out);
 
 /* A device as the scheduler sees it. */
 void hal_device_report(const struct hal_device *device, struct device_row *out);

@@ -149,6 +149,15 @@ struct hal_device *hal_table_find(struct hal_table *table, const char *device_id
     return NULL;
 }
 
+void hal_table_telemetry(struct hal_table *table, const struct device_row *rows, int32_t count)
+{
+    for (int32_t i = 0; i < count; i++) {
+        struct hal_device *device = hal_table_find(table, rows[i].device_id);
+        if (device)
+            device->telemetry = rows[i].telemetry;
+    }
+}
+
 /* ---- claims ---- */
 
 static void learned_forget(struct hal_table *table, int64_t now_ns)

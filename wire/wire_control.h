@@ -13,7 +13,8 @@
  *                     PROGRESS body: i64 done, i64 total
  *                     REPORT   body: encoded struct report; the worker's last word
  *                     FAILED   body: i32 code, then the sentence; the worker's last word
- *                     DEVICES  body: u32 count, then device rows as protobuf (answer to --probe-devices)
+ *                     DEVICES  body: u32 count, then device rows as protobuf (answer to --probe-devices; with
+ *                              --watch-devices also the agent's word of which to watch)
  *
  * Range socket (inputs that are not local files): the worker sends struct control_range_request and reads
  * struct control_range_reply and then `length` bytes. One request at a time.

@@ -18,6 +18,7 @@
 #include "worker/probe_devices.h"
 #include "worker/prove.h"
 #include "worker/serve.h"
+#include "worker/watch_devices.h"
 
 #define EXIT_USAGE 2
 
@@ -27,8 +28,9 @@ static const char usage[] =
     "\n"
     "The agent starts this program and talks to it over a socket at descriptor 3; it does one "
     "lease's\n"
-    "work and ends, or with --device that of one video's leases on a GPU. By hand only these are "
-    "of use:\n"
+    "work and ends, or with --device that of one video's leases on a GPU, or with --watch-devices "
+    "tells\n"
+    "it of the devices' load. By hand only these are of use:\n"
     "  --probe-devices   print the devices of this machine as JSON\n"
     "  --calibrate KIND:DEVICE  measure how fast a device encodes (\"cpu:cpu\"); --quick: only a "
     "little\n"
@@ -64,6 +66,7 @@ int main(int argc, char **argv)
         {"control-fd", required_argument, NULL, 'c'},
         {"device", required_argument, NULL, 'd'},
         {"probe-devices", no_argument, NULL, 'p'},
+        {"watch-devices", no_argument, NULL, 'w'},
         {"calibrate", required_argument, NULL, 'm'},
         {"quick", no_argument, NULL, 'q'},
         {"full", no_argument, NULL, 'f'},
@@ -77,7 +80,7 @@ int main(int argc, char **argv)
     };
     int control_fd = CONTROL_FD;
     const char *device = NULL;
-    bool probe = false, golden = false;
+    bool probe = false, watch = false, golden = false;
     struct calibrate_params measure = {.depth = CALIBRATE_NORMAL};
     sl_log_open("sluice-worker");
     for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
@@ -99,6 +102,9 @@ int main(int argc, char **argv)
             break;
         case 'p':
             probe = true;
+            break;
+        case 'w':
+            watch = true;
             break;
         case 'g':
         case 'm':
@@ -159,5 +165,5 @@ int main(int argc, char **argv)
             control_fd);
         return EXIT_USAGE;
     }
-    return serve(control_fd, device);
+    return watch ? watch_devices(control_fd) : serve(control_fd, device);
 }

@@ -267,6 +267,9 @@ static void capacity_take(struct sched *s, uint32_t slot, const struct sched_eve
     int32_t old_count = n->device_count;
     if (old_count)
         memcpy(old, n->devices, (size_t)old_count * sizeof *old);
+    /* Taken along, and no change. */
+    for (int32_t i = 0; i < old_count && old_count == event->sync.device_count; i++)
+        n->devices[i].telemetry = event->sync.devices[i].telemetry;
     if (n->device_count != event->sync.device_count ||
         (bytes && memcmp(n->devices, event->sync.devices, bytes) != 0)) {
         if (n->device_count < event->sync.device_count) {

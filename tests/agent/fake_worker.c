@@ -367,6 +367,30 @@ static int calibrate_write(char **argv)
     return hal_speeds_put(argv[6], &speed, NULL) == SL_OK ? 0 : 1;
 }
 
+/* Every device is as busy as a test knows; its power is the process's number. */
+static int devices_watch(void)
+{
+    struct device_row rows[NODE_DEVICES_MAX];
+    struct control_frame frame = {0};
+    int32_t count = 0;
+    const char *faults = getenv("SLUICE_STANDIN_FAULTS");
+    if (control_receive(CONTROL_FD, &frame, -1) ||
+        control_devices_parse(&frame, rows, NODE_DEVICES_MAX, &count))
+        die("no devices to watch");
+    for (int32_t i = 0; i < count; i++)
+        rows[i].telemetry = (struct device_telemetry){.busy_percent = 42, .power_mw = getpid()};
+    if (control_devices_send(CONTROL_FD, rows, count))
+        die("cannot send");
+    if (faults && strcmp(faults, "watch_crash") == 0) {
+        usleep(300000);
+        signal(SIGSEGV, SIG_DFL);
+        raise(SIGSEGV);
+    }
+    control_receive(CONTROL_FD, &frame, -1); /* until the agent goes */
+    control_frame_fini(&frame);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "--probe-devices") == 0) {
@@ -382,6 +406,8 @@ int main(int argc, char **argv)
     if (argc == 7 && strcmp(argv[1], "--calibrate") == 0)
         return calibrate_write(argv);
     descriptors_check();
+    if (argc > 1 && strcmp(argv[1], "--watch-devices") == 0)
+        return devices_watch();
     if (argc > 1 && strncmp(argv[1], "--device=", 9) == 0)
         return device_serve(argv[1] + 9);
     control_send(CONTROL_FD, CONTROL_READY, NULL, 0, NULL, 0);

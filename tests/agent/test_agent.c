@@ -54,6 +54,7 @@ struct fake_daemon {
     enum device_health last_health;
     int64_t last_mpix;
     char last_reason[DEVICE_REASON_BYTES];
+    struct device_telemetry last_telemetry;
     struct sync_answer base;
 };
 
@@ -123,6 +124,7 @@ static void on_request(void *arg, struct wire_pending *pending, const void *byte
     if (request.device_count > 0) {
         d->last_health = request.devices[0].health;
         d->last_mpix = request.devices[0].mpix_per_s[CODEC_H264];
+        d->last_telemetry = request.devices[0].telemetry;
         memcpy(d->last_reason, request.devices[0].health_reason, sizeof d->last_reason);
     }
     if (!d->refuse.code) {
@@ -486,6 +488,26 @@ static void test_unknown_speeds_are_measured_once_and_kept(void **state)
     daemon_stop(d);
 }
 
+static void test_telemetry_is_stated_and_outlives_a_crash(void **state)
+{
+    (void)state;
+    struct fake_daemon *d = daemon_start();
+    char url[64];
+    struct agent_options options = options_for(d, url);
+    struct agent *agent;
+    setenv("SLUICE_STANDIN_FAULTS", "watch_crash", 1);
+    assert_int_equal(agent_open(&options, &agent, NULL), SL_OK);
+    AWAIT(d, d->last_telemetry.busy_percent == 42);
+    pthread_mutex_lock(&d->lock);
+    int64_t first = d->last_telemetry.power_mw;
+    pthread_mutex_unlock(&d->lock);
+    AWAIT(d, d->last_telemetry.busy_percent == -1 && d->last_telemetry.power_mw == -1);
+    AWAIT(d, d->last_telemetry.busy_percent == 42 && d->last_telemetry.power_mw != first);
+    unsetenv("SLUICE_STANDIN_FAULTS");
+    agent_close(&agent);
+    daemon_stop(d);
+}
+
 static void test_one_scratch_folder_serves_one_agent(void **state)
 {
     (void)state;
@@ -560,6 +582,7 @@ int main(void)
         cmocka_unit_test(test_a_worker_that_cannot_probe_offers_nothing),
         cmocka_unit_test(test_a_node_whose_workers_do_not_start_offers_nothing_meanwhile),
         cmocka_unit_test(test_unknown_speeds_are_measured_once_and_kept),
+        cmocka_unit_test(test_telemetry_is_stated_and_outlives_a_crash),
         cmocka_unit_test(test_one_scratch_folder_serves_one_agent),
         cmocka_unit_test(test_identity_outlives_restarts_and_leftovers_do_not),
         cmocka_unit_test(test_a_missing_worker_is_named_at_start),

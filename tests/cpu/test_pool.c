@@ -168,6 +168,31 @@ static void test_slots_take_memory_nodes_in_turn(void **state)
     assert_int_equal(cpu_pool_slot_cpus(root, 0, &cpus), SL_ENOENT); /* all of it is in one */
 }
 
+static void test_load_is_that_of_the_usable_cpus(void **state)
+{
+    (void)state;
+    struct cpu_load first, second;
+    put("/proc/self/status", "Cpus_allowed_list:\t0,2\n");
+    assert_int_equal(cpu_load_read(root, &first), SL_EIO);
+    put("/proc/stat", "cpu  900 0 900 900 0 0 0 0 0 0\n"
+                      "cpu0 10 1 5 80 4 0 0 0 0 0\n"
+                      "cpu1 99 0 0 0 0 0 0 0 0 0\n"
+                      "cpu2 20 0 10 60 10 0 0 0 0 0\n"
+                      "intr 1 2 3 4 5 6 7 8 9\n");
+    assert_int_equal(cpu_load_read(root, &first), SL_OK);
+    assert_int_equal(first.busy, 46);
+    assert_int_equal(first.all, 200);
+    assert_int_equal(cpu_load_percent(&(struct cpu_load){0}, &first), -1);
+    assert_int_equal(cpu_load_percent(&first, &first), -1);
+    put("/proc/stat", "cpu0 40 1 5 130 24 0 0 0 7 7\n"
+                      "cpu1 999 0 0 0 0 0 0 0 0 0\n"
+                      "cpu2 30 5 10 110 10 5 15 15 0 0\n");
+    assert_int_equal(cpu_load_read(root, &second), SL_OK);
+    assert_int_equal(cpu_load_percent(&first, &second), 40);
+    assert_int_equal(cpu_load_percent(&second, &(struct cpu_load){second.busy - 2, second.all + 9}),
+                     0);
+}
+
 static void test_this_machine_is_one_device(void **state)
 {
     (void)state;
@@ -199,6 +224,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_hardware_threads_and_memory_nodes_are_told_apart,
                                         machine_make, machine_remove),
         cmocka_unit_test_setup_teardown(test_slots_take_memory_nodes_in_turn, machine_make,
+                                        machine_remove),
+        cmocka_unit_test_setup_teardown(test_load_is_that_of_the_usable_cpus, machine_make,
                                         machine_remove),
         cmocka_unit_test(test_this_machine_is_one_device),
     };

@@ -219,6 +219,21 @@ static void test_health_outlives_a_probe_and_a_proving_device_gets_one_session(v
                      SL_ESESSIONS);
 }
 
+static void test_telemetry_is_of_the_device_named(void **state)
+{
+    (void)state;
+    struct device_row rows[] = {gpu("a", 8, SCOPE_DEVICE), gpu("b", 8, SCOPE_DEVICE)};
+    struct hal_table table = table_of(rows, 2);
+    struct device_row told[] = {gpu("gone", 0, SCOPE_NONE), gpu("b", 0, SCOPE_NONE)};
+    struct device_row out[NODE_DEVICES_MAX];
+    told[1].telemetry = (struct device_telemetry){90, 80, -1, 70, 60, 50};
+    hal_table_telemetry(&table, told, 2);
+    hal_table_rows(&table, out);
+    assert_memory_equal(&out[0].telemetry, &rows[0].telemetry, sizeof out[0].telemetry);
+    assert_memory_equal(&out[1].telemetry, &told[1].telemetry, sizeof out[1].telemetry);
+    assert_int_equal(out[1].session_limit, 8);
+}
+
 static void test_a_claim_on_a_device_that_went_away_is_released_into_nothing(void **state)
 {
     (void)state;
@@ -244,6 +259,7 @@ int main(void)
         cmocka_unit_test(test_settings_limit_and_disable),
         cmocka_unit_test(test_a_device_that_knows_the_video_is_preferred_among_equals),
         cmocka_unit_test(test_health_outlives_a_probe_and_a_proving_device_gets_one_session),
+        cmocka_unit_test(test_telemetry_is_of_the_device_named),
         cmocka_unit_test(test_a_claim_on_a_device_that_went_away_is_released_into_nothing),
     };
     return cmocka_run_group_tests_name("table", tests, NULL, NULL);
