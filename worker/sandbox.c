@@ -65,7 +65,7 @@ static const char *const allowed[] = {
     /* threads; clone has a rule of its own */
     "futex", "futex_time64", "set_robust_list", "rseq", "exit", "exit_group", "gettid", "getpid",
     "sched_yield", "sched_getaffinity", "sched_getparam", "sched_getscheduler", "membarrier",
-    "set_tid_address",
+    "sched_get_priority_max", "sched_get_priority_min", "set_tid_address",
     /* signals that it handles itself */
     "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "restart_syscall",
     /* time, and questions about itself */
@@ -112,21 +112,9 @@ static const char *const unknown[] = {"clone3", "openat2",          "futex_waitv
 /* ---- what a driver with device files is allowed beside ---- */
 
 /* Events, pages that the device reads by itself, and looking at what Landlock lets it open. */
-static const char *const driver_allowed[] = {"eventfd2",
-                                             "dup",
-                                             "mlock",
-                                             "mlock2",
-                                             "munlock",
-                                             "mincore",
-                                             "msync",
-                                             "stat",
-                                             "lstat",
-                                             "newfstatat",
-                                             "fstatat64",
-                                             "statx",
-                                             "access",
-                                             "sched_get_priority_max",
-                                             "sched_get_priority_min"};
+static const char *const driver_allowed[] = {"eventfd2",  "dup",   "mlock", "mlock2", "munlock",
+                                             "mincore",   "msync", "stat",  "lstat",  "newfstatat",
+                                             "fstatat64", "statx", "access"};
 
 static bool is_driver_allowed(const char *name)
 {
