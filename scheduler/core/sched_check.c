@@ -110,7 +110,7 @@ static void check_node(const struct sched *s, uint32_t slot)
         if (task->kind == DEVICE_CPU)
             used.sessions += task->demand.sessions;
         if (task->needs_codec && task->kind == DEVICE_CPU)
-            sessions[task->codec] += task->demand.sessions;
+            sessions[task->codec] += pool_share(task);
         if (task->device != DEVICE_NONE) {
             CHECK(task->device < n->device_count &&
                       n->devices[task->device].kind == (enum device_kind)task->kind,

@@ -265,7 +265,7 @@ void device_take(struct sched *s, struct node *n, struct task *t)
 {
     n->kind_leases[t->kind]++;
     if (t->kind == DEVICE_CPU)
-        n->sessions_used[t->codec] += t->demand.sessions;
+        n->sessions_used[t->codec] += pool_share(t);
     else
         use_add(n, s, t, 1);
 }
@@ -274,7 +274,7 @@ void device_give(struct sched *s, struct node *n, struct task *t)
 {
     n->kind_leases[t->kind]--;
     if (t->kind == DEVICE_CPU)
-        n->sessions_used[t->codec] -= t->demand.sessions;
+        n->sessions_used[t->codec] -= pool_share(t);
     else
         use_add(n, s, t, -1);
     t->device = DEVICE_NONE;

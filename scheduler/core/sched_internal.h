@@ -587,6 +587,12 @@ static inline struct device_class *task_class(struct sched *s, const struct task
 /* What it takes to feed an encoder of its own: kept free on its node by what encodes on CPUs. */
 #define FEED_MILLICORES  500
 
+/* What an encode on a CPU takes of its codec's pool: it has no sessions, and counts as one. */
+static inline int32_t pool_share(const struct task *t)
+{
+    return t->demand.sessions > 0 ? t->demand.sessions : 1;
+}
+
 bool device_usable(const struct device_row *device, bool suspects);
 bool device_encodes(const struct device_row *device, enum codec codec, bool ten_bit);
 /* From n->devices: slots, classes, lanes, rates, limits. */

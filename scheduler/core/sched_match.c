@@ -42,14 +42,14 @@ bool match_capable(const struct sched *s, const struct node *n, const struct tas
     if (t->needs_codec && t->kind != DEVICE_CPU)
         return true; /* an idle device takes anything */
     int32_t limit = t->needs_codec ? n->session_limits[t->codec] : 0;
-    return demand.sessions <= n->total.sessions && (!limit || demand.sessions <= limit);
+    return demand.sessions <= n->total.sessions && (!limit || pool_share(t) <= limit);
 }
 
 static bool cpu_device_fits(const struct node *n, const struct task *t, bool suspects)
 {
     int32_t limit = n->session_limits[t->codec];
     return has_class(suspects ? n->usable : n->healthy, t) &&
-           (!limit || n->sessions_used[t->codec] + t->demand.sessions <= limit);
+           (!limit || n->sessions_used[t->codec] + pool_share(t) <= limit);
 }
 
 /* What encodes on CPUs leaves for the node's encoders, where it would fit at all beside that. */

@@ -79,7 +79,6 @@ struct demand plan_transcode_demand(const struct plan *plan, int32_t piece)
     int64_t frame_pix = plan_frame_pix(plan, codec);
     return (struct demand){
         .cpu_millicores = TRANSCODE_MILLICORES,
-        .sessions = 1, /* of the codec's pool */
         .memory_bytes = TRANSCODE_BASE_BYTES + source_pix * PLAN_DECODE_BYTES_PER_PIX +
                         encode_bytes(plan, codec, frame_pix - source_pix),
         .work_mpix = plan_work_mpix(chunk->frame_count, frame_pix),
