@@ -115,12 +115,14 @@ void device_table_refused(struct device_table *t, const struct hal_claim *claim,
     t->changed(t->arg);
 }
 
-void device_table_note(struct device_table *t, const char *device_id, int code, const char *detail)
+static void note(struct device_table *t, const char *device_id, const struct hal_claim *claim,
+                 int code, const char *detail)
 {
     pthread_mutex_lock(&t->lock);
     struct hal_device *device = hal_table_find(&t->table, device_id);
     enum device_health before = device ? device->health : HEALTH_HEALTHY;
-    enum device_health after = device ? hal_health_note(device, code, detail) : before;
+    enum device_health after =
+        device ? hal_table_note(&t->table, device, claim, code, detail) : before;
     pthread_mutex_unlock(&t->lock);
     if (before == after)
         return;
@@ -130,6 +132,17 @@ void device_table_note(struct device_table *t, const char *device_id, int code, 
         sl_warn(NULL, "device %s is %s: %s: %s", device_id, device_health_word(after),
                 sl_error_word(code), detail ? detail : "");
     t->changed(t->arg);
+}
+
+void device_table_note(struct device_table *t, const char *device_id, int code, const char *detail)
+{
+    note(t, device_id, NULL, code, detail);
+}
+
+void device_table_note_lease(struct device_table *t, const struct hal_claim *claim, int code,
+                             const char *detail)
+{
+    note(t, claim->device_id, claim, code, detail);
 }
 
 void device_table_quarantine(struct device_table *t, const char *device_id, const char *reason)

@@ -34,6 +34,9 @@ void device_table_refused(struct device_table *table, const struct hal_claim *cl
 /* The outcome of work on a device: SL_OK or a code; those of other classes than device change nothing. */
 void device_table_note(struct device_table *table, const char *device_id, int code,
                        const char *detail);
+/* The same of a lease, which says nothing when it ends well on a device that has failed since it began. */
+void device_table_note_lease(struct device_table *table, const struct hal_claim *claim, int code,
+                             const char *detail);
 
 /* One that is healthy as far as is known here, but was not when an earlier agent ended. */
 void device_table_quarantine(struct device_table *table, const char *device_id, const char *reason);

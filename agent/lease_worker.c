@@ -24,8 +24,10 @@ static int claim_make(struct lease_worker *w, const struct job *job, struct sl_f
         wanted = job->sessions;
     int code = device_table_claim(place->devices, rung->codec, rung->encoder, wanted, prefer,
                                   &w->claim, why);
+    if (!w->on_gpu)
+        why->code = SL_OK; /* a CPU worker says itself what it lacks */
     if (!code || !w->on_gpu)
-        return SL_OK; /* a CPU worker says itself what it lacks */
+        return SL_OK;
     /* The daemon granted on what it knew a moment ago. An ill device takes nothing now, as a full one; one that went
      * away is a failure of this node. */
     if (code == SL_EDEVICELOST)
@@ -108,6 +110,6 @@ void lease_worker_settle(struct lease_worker *w, struct sl_failure *failure, int
     if (w->on_gpu && (ill || failure->code == SL_ESESSIONS))
         device_name(w, failure);
     if (w->on_gpu && (ill || failure->code == SL_OK))
-        device_table_note(devices, w->claim.device_id, failure->code, failure->message);
+        device_table_note_lease(devices, &w->claim, failure->code, failure->message);
     device_table_release(devices, &w->claim);
 }

@@ -194,7 +194,7 @@ static int32_t live_add(struct hal_table *table, struct hal_device *device, int3
     }
     if (place >= 0)
         table->live[place] =
-            (struct hal_live){(int32_t)(device - table->devices), sessions, counted, true};
+            (struct hal_live){(int32_t)(device - table->devices), sessions, counted, true, false};
     return place;
 }
 
@@ -274,6 +274,17 @@ void hal_table_refused(struct hal_table *table, int64_t now_ns, const struct hal
     for (int32_t i = 0; i < table->count; i++)
         if (count_together(&table->devices[i], device))
             limit_learn(table, i, now_ns, works);
+}
+
+enum device_health hal_table_note(struct hal_table *table, struct hal_device *device,
+                                  const struct hal_claim *claim, int code, const char *detail)
+{
+    if (code == SL_OK && claim && table->live[claim->live].faulted)
+        return device->health;
+    for (int32_t i = 0; i < HAL_CLAIMS_MAX && sl_error_class(code) == SL_CLASS_DEVICE; i++)
+        if (table->live[i].used && table->live[i].device == device - table->devices)
+            table->live[i].faulted = true;
+    return hal_health_note(device, code, detail);
 }
 
 void hal_table_rows(const struct hal_table *table, struct device_row rows[NODE_DEVICES_MAX])

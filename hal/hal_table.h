@@ -7,7 +7,7 @@
  * Limits:   configured ones hold. One that no driver tells is learned when a worker is refused a session: what it had open
  *           and the most that others may have had beside it. That is never below the true one, and comes down to it with
  *           further refusals. It is forgotten after HAL_LEARNED_NS: some sessions may have been another program's.
- * Health:   hal_health_note on the row; what leads a quarantined device back is whoever notes an SL_OK for it.
+ * Health:   hal_table_note; what leads a quarantined device back is work that began after its last fault.
  * Errors:   of hal_choose. Threads: one at a time; no clock, no I/O.
  */
 #ifndef SL_HAL_HAL_TABLE_H
@@ -26,6 +26,7 @@ struct hal_live {
     int32_t
         others_max; /* the most that others held beside it, of what counts against the same limit */
     bool used;
+    bool faulted; /* its device has failed since it began: that it ends well says nothing */
 };
 
 struct hal_table {
@@ -59,6 +60,11 @@ void hal_table_release(struct hal_table *table, struct hal_claim *claim);
 /* The device opened got sessions for the claim and refused the next. */
 void hal_table_refused(struct hal_table *table, int64_t now_ns, const struct hal_claim *claim,
                        int32_t got);
+
+/* hal_health_note of the device. claim: what ended so was a lease; NULL: a proof. A lease that ends well after its device has
+ * failed others says nothing. */
+enum device_health hal_table_note(struct hal_table *table, struct hal_device *device,
+                                  const struct hal_claim *claim, int code, const char *detail);
 
 /* Rates of devices as they were measured. */
 void hal_table_speeds(struct hal_table *table, const struct hal_speeds *speeds);

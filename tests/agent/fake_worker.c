@@ -304,9 +304,9 @@ static void device_perform(const struct job *job)
     if (strcmp(scenario, "few") == 0)
         sessions--;
     if (strcmp(scenario, "burn") == 0)
-        for (int64_t tenths = 0; tenths < 12;)
-            if (clock() > tenths * CLOCKS_PER_SEC / 10)
-                control_progress_send(CONTROL_FD, ++tenths, 12);
+        for (int64_t step = 0; step < 120;) /* small, for a machine that has much else to do */
+            if (clock() > step * CLOCKS_PER_SEC / 100)
+                control_progress_send(CONTROL_FD, ++step, 120);
     getrlimit(RLIMIT_CPU, &cpu);
     struct report report = {.step = STEP_TRANSCODE};
     snprintf(report.device_id, sizeof report.device_id, "%s", job->device_id);

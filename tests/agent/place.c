@@ -105,15 +105,15 @@ struct sync_grant *grant_make(uint64_t token, const char *scenario, const char *
     return grant;
 }
 
-struct sync_grant *grant_gpu_make(uint64_t token, int64_t video, const char *scenario,
-                                  int32_t rungs)
+struct sync_grant *grant_encoder_make(uint64_t token, int64_t video, const char *encoder,
+                                      const char *scenario, int32_t rungs)
 {
     struct sync_grant *grant = grant_make(token, "", NULL, NULL, 0);
     struct job job = {.step = STEP_TRANSCODE, .token = {token}, .task = grant->task};
     struct plan_rung ladder[POLICY_RUNGS_MAX] = {0};
     assert_true(rungs <= POLICY_RUNGS_MAX);
     for (int32_t i = 0; i < rungs; i++) {
-        snprintf(ladder[i].encoder, sizeof ladder[i].encoder, "nvenc");
+        snprintf(ladder[i].encoder, sizeof ladder[i].encoder, "%s", encoder);
         snprintf(ladder[i].preset, sizeof ladder[i].preset, "%s", scenario);
     }
     job.transcode.rungs = ladder;

@@ -30,9 +30,9 @@ int test_place_count(struct test_place *place, const char *prefix);
 extern struct limits grant_limits;
 struct sync_grant *grant_make(uint64_t token, const char *scenario, const char *const *inputs,
                               const int64_t *input_bytes, int input_count);
-/* One whose job encodes H.264 with nvenc at so many rungs, for a video. */
-struct sync_grant *grant_gpu_make(uint64_t token, int64_t video, const char *scenario,
-                                  int32_t rungs);
+/* One whose job encodes H.264 with the encoder at so many rungs, for a video. */
+struct sync_grant *grant_encoder_make(uint64_t token, int64_t video, const char *encoder,
+                                      const char *scenario, int32_t rungs);
 void grant_free(struct sync_grant *grant);
 
 #endif

@@ -108,10 +108,11 @@ struct outcome {
     int64_t cpu_limit_s;
 };
 
-static struct outcome lease(int64_t video, const char *scenario, int32_t rungs)
+static struct outcome lease_by(const char *encoder, int64_t video, const char *scenario,
+                               int32_t rungs)
 {
-    struct sync_grant *grant = grant_gpu_make(__atomic_add_fetch(&last_token, 1, __ATOMIC_RELAXED),
-                                              video, scenario, rungs);
+    struct sync_grant *grant = grant_encoder_make(
+        __atomic_add_fetch(&last_token, 1, __ATOMIC_RELAXED), video, encoder, scenario, rungs);
     struct outcome o = {0};
     struct lease_run *run = NULL;
     struct sl_failure why = {0};
@@ -134,6 +135,11 @@ static struct outcome lease(int64_t video, const char *scenario, int32_t rungs)
     lease_run_close(&run);
     grant_free(grant);
     return o;
+}
+
+static struct outcome lease(int64_t video, const char *scenario, int32_t rungs)
+{
+    return lease_by("nvenc", video, scenario, rungs);
 }
 
 static struct outcome lease_well(int64_t video, int32_t rungs)
@@ -273,6 +279,26 @@ static void test_a_lost_device_is_quarantined_and_takes_nothing(void **state)
     assert_int_equal(o.sessions, 1);
 }
 
+static void test_a_cpu_lease_that_gets_no_claim_ends_as_its_worker_says(void **state)
+{
+    (void)state;
+    struct device_row rows[] = {{.device_id = "cpu0",
+                                 .kind = DEVICE_CPU,
+                                 .cpus = 4,
+                                 .encodes = 1u << CODEC_H264,
+                                 .session_limit = 1}};
+    struct hal_claim held;
+    struct sl_failure why = {0};
+    node_with(rows, 1, WARM_IDLE_NS);
+    assert_int_equal(device_table_claim(place.devices, CODEC_H264, "x264", 1, NULL, &held, &why),
+                     SL_OK);
+    strcpy(place.device_id, "succeed"); /* what the CPU's worker is to do */
+    struct outcome o = lease_by("x264", 1, "", 1);
+    strcpy(place.device_id, "cpu");
+    device_table_release(place.devices, &held);
+    assert_int_equal(o.result.failure.code, SL_OK);
+}
+
 static void test_a_driver_that_does_not_open_is_the_devices_fault(void **state)
 {
     (void)state;
@@ -334,6 +360,7 @@ int main(void)
         GPU_TEST(test_leases_at_once_share_two_devices_within_their_limit),
         GPU_TEST(test_a_hang_is_killed_and_named_with_its_device),
         GPU_TEST(test_a_lost_device_is_quarantined_and_takes_nothing),
+        GPU_TEST(test_a_cpu_lease_that_gets_no_claim_ends_as_its_worker_says),
         GPU_TEST(test_a_driver_that_does_not_open_is_the_devices_fault),
         GPU_TEST(test_refused_sessions_teach_the_limit),
         GPU_TEST(test_an_idle_worker_that_died_is_replaced),

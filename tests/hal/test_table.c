@@ -234,6 +234,32 @@ static void test_telemetry_is_of_the_device_named(void **state)
     assert_int_equal(out[1].session_limit, 8);
 }
 
+static void test_leases_from_before_a_fault_do_not_bring_a_device_back(void **state)
+{
+    (void)state;
+    struct device_row rows[] = {gpu("g", 8, SCOPE_DEVICE)};
+    struct hal_table table = table_of(rows, 1);
+    struct hal_device *device = hal_table_find(&table, "g");
+    struct hal_claim before[6];
+    for (int i = 0; i < 6; i++)
+        before[i] = claim_of(&table, 1);
+    assert_int_equal(hal_table_note(&table, device, &before[0], SL_EMISMATCH, "grey"),
+                     HEALTH_QUARANTINED);
+    hal_table_release(&table, &before[0]);
+    for (int i = 1; i < 6; i++) {
+        assert_int_equal(hal_table_note(&table, device, &before[i], SL_OK, NULL),
+                         HEALTH_QUARANTINED);
+        hal_table_release(&table, &before[i]);
+    }
+    assert_int_equal(hal_table_note(&table, device, NULL, SL_OK, NULL), HEALTH_PROVING);
+    for (int i = 0; i < 3; i++) {
+        struct hal_claim after = claim_of(&table, 1);
+        hal_table_note(&table, device, &after, SL_OK, NULL);
+        hal_table_release(&table, &after);
+    }
+    assert_int_equal(device->health, HEALTH_HEALTHY);
+}
+
 static void test_a_claim_on_a_device_that_went_away_is_released_into_nothing(void **state)
 {
     (void)state;
@@ -260,6 +286,7 @@ int main(void)
         cmocka_unit_test(test_a_device_that_knows_the_video_is_preferred_among_equals),
         cmocka_unit_test(test_health_outlives_a_probe_and_a_proving_device_gets_one_session),
         cmocka_unit_test(test_telemetry_is_of_the_device_named),
+        cmocka_unit_test(test_leases_from_before_a_fault_do_not_bring_a_device_back),
         cmocka_unit_test(test_a_claim_on_a_device_that_went_away_is_released_into_nothing),
     };
     return cmocka_run_group_tests_name("table", tests, NULL, NULL);
