@@ -137,7 +137,11 @@ static void proof_run(struct healer *healer, const struct device_row *row, struc
 {
     struct agent *agent = healer->agent;
     struct sl_failure why = {0};
+    struct hal_claim claim;
+    /* Else a lease that is refused the session that this one has would teach too low a limit. */
+    device_table_hold(agent->devices, row->device_id, &claim);
     int code = prove(agent, row, &why);
+    device_table_release(agent->devices, &claim);
     int64_t now_ns = sl_now_ns();
     if (code == SL_OK) {
         device_table_note(agent->devices, row->device_id, SL_OK, NULL);

@@ -93,6 +93,13 @@ int device_table_claim(struct device_table *t, enum codec codec, const char *enc
     return code;
 }
 
+void device_table_hold(struct device_table *t, const char *device_id, struct hal_claim *out)
+{
+    pthread_mutex_lock(&t->lock);
+    hal_table_hold(&t->table, device_id, out);
+    pthread_mutex_unlock(&t->lock);
+}
+
 void device_table_release(struct device_table *t, struct hal_claim *claim)
 {
     pthread_mutex_lock(&t->lock);

@@ -1,7 +1,7 @@
 /* agent/device_table.h: this node's devices as its leases share them (hal/hal_table.h), for all threads of the agent.
  *
  * Health:   leases note how work on a device ended. Whoever is told by `changed` can look for quarantined devices with
- *           device_table_rows, prove one with work of its own (which makes no claim), and note the outcome: SL_OK lets
+ *           device_table_rows, prove one with work of its own (device_table_hold), and note the outcome: SL_OK lets
  *           leases on it again, one session at a time.
  * Threads:  any. changed is called with no lock of the table held, on the thread that noted.
  */
@@ -27,6 +27,8 @@ void device_table_speeds(struct device_table *table, const struct hal_speeds *sp
 int device_table_claim(struct device_table *table, enum codec codec, const char *encoder,
                        int32_t wanted, const char *prefer, struct hal_claim *out,
                        struct sl_failure *why);
+/* A proof's session (hal_table_hold). */
+void device_table_hold(struct device_table *table, const char *device_id, struct hal_claim *out);
 void device_table_release(struct device_table *table, struct hal_claim *claim);
 /* The claim's device opened got sessions and refused the next: a limit is learned. */
 void device_table_refused(struct device_table *table, const struct hal_claim *claim, int32_t got);

@@ -198,6 +198,23 @@ static int32_t live_add(struct hal_table *table, struct hal_device *device, int3
     return place;
 }
 
+static bool claim_add(struct hal_table *table, struct hal_device *device, int32_t sessions,
+                      struct hal_claim *out)
+{
+    int32_t place = live_add(table, device, sessions);
+    if (place < 0)
+        return false;
+    device->sessions.in_use += sessions;
+    *out = (struct hal_claim){
+        .live = place,
+        .kind = device->kind,
+        .sessions = sessions,
+        .system_wide = device->sessions.scope == SCOPE_SYSTEM,
+    };
+    memcpy(out->device_id, device->device_id, sizeof out->device_id);
+    return true;
+}
+
 static bool takes(const struct hal_table *table, const struct hal_device *device, enum codec codec,
                   const char *encoder)
 {
@@ -222,18 +239,17 @@ int hal_table_claim(struct hal_table *table, int64_t now_ns, enum codec codec, c
     int32_t given = wanted < room ? wanted : room;
     if (device->health == HEALTH_PROVING || given < 1)
         given = 1;
-    int32_t place = live_add(table, device, given);
-    if (place < 0)
-        return sl_fail(why, SL_ELIMIT, "%d leases hold devices of this node", HAL_CLAIMS_MAX);
-    device->sessions.in_use += given;
-    *out = (struct hal_claim){
-        .live = place,
-        .kind = device->kind,
-        .sessions = given,
-        .system_wide = device->sessions.scope == SCOPE_SYSTEM,
-    };
-    memcpy(out->device_id, device->device_id, sizeof out->device_id);
-    return SL_OK;
+    return claim_add(table, device, given, out)
+               ? SL_OK
+               : sl_fail(why, SL_ELIMIT, "%d leases hold devices of this node", HAL_CLAIMS_MAX);
+}
+
+void hal_table_hold(struct hal_table *table, const char *device_id, struct hal_claim *out)
+{
+    struct hal_device *device = hal_table_find(table, device_id);
+    *out = (struct hal_claim){0};
+    if (device)
+        claim_add(table, device, 1, out);
 }
 
 void hal_table_release(struct hal_table *table, struct hal_claim *claim)

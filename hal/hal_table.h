@@ -55,6 +55,9 @@ void hal_table_fill(struct hal_table *table, const struct device_row *rows, int3
 int hal_table_claim(struct hal_table *table, int64_t now_ns, enum codec codec, const char *encoder,
                     int32_t wanted, const char *prefer, struct hal_claim *out,
                     struct sl_failure *why);
+/* One session of this very device, ill or not, for a proof of it: it counts beside what leases open. Nothing where the
+ * device is not there. */
+void hal_table_hold(struct hal_table *table, const char *device_id, struct hal_claim *out);
 /* Clears it; an empty claim is none. */
 void hal_table_release(struct hal_table *table, struct hal_claim *claim);
 /* The device opened got sessions for the claim and refused the next. */

@@ -163,6 +163,28 @@ static void test_what_is_learned_comes_down_to_the_true_limit_and_not_below(void
     assert_int_equal(table.devices[1].sessions.limit, 3);
 }
 
+static void test_a_proof_counts_beside_what_leases_open(void **state)
+{
+    (void)state;
+    struct device_row rows[] = {gpu("g", 0, SCOPE_SYSTEM), gpu("ill", 0, SCOPE_SYSTEM)};
+    struct hal_table table = table_of(rows, 2);
+    struct hal_claim proof, none;
+    struct hal_device *ill = hal_table_find(&table, "ill");
+    hal_table_note(&table, ill, NULL, SL_EHANG, "no answer");
+    hal_table_hold(&table, "ill", &proof);
+    assert_string_equal(proof.device_id, "ill");
+    struct hal_claim lease = claim_of(&table, 4);
+    assert_string_equal(lease.device_id, "g");
+    hal_table_refused(&table, 0, &lease, 2); /* of three that there are */
+    assert_int_equal(hal_table_find(&table, "g")->sessions.limit, 3);
+    hal_table_release(&table, &lease);
+    hal_table_release(&table, &proof);
+    assert_int_equal(ill->sessions.in_use, 0);
+    hal_table_hold(&table, "gone", &none);
+    assert_string_equal(none.device_id, "");
+    hal_table_release(&table, &none);
+}
+
 static void test_settings_limit_and_disable(void **state)
 {
     (void)state;
@@ -282,6 +304,7 @@ int main(void)
         cmocka_unit_test(test_a_limit_of_the_system_counts_all_devices),
         cmocka_unit_test(test_a_limit_is_learned_and_forgotten),
         cmocka_unit_test(test_what_is_learned_comes_down_to_the_true_limit_and_not_below),
+        cmocka_unit_test(test_a_proof_counts_beside_what_leases_open),
         cmocka_unit_test(test_settings_limit_and_disable),
         cmocka_unit_test(test_a_device_that_knows_the_video_is_preferred_among_equals),
         cmocka_unit_test(test_health_outlives_a_probe_and_a_proving_device_gets_one_session),
