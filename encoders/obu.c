@@ -41,8 +41,8 @@ static bool level_read(const struct obu *header, unsigned *profile, unsigned *le
         return false;
     /* initial_display_delay_present_flag, operating_points_cnt_minus_1 (5), idc (12), level (5), tier from 4.0 on */
     unsigned bits = (unsigned)d[0] << 24 | (unsigned)d[1] << 16 | (unsigned)d[2] << 8 | d[3];
-    *level = bits >> 4 & 31;
-    *tier = *level > 7 ? bits >> 3 & 1 : 0;
+    *level = bits >> 3 & 31;
+    *tier = *level > 7 ? bits >> 2 & 1 : 0;
     return true;
 }
 

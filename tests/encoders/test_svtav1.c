@@ -44,6 +44,28 @@ static void encode(struct conformance *c, const struct hal_encode_params *params
         fail_msg("%s", why.message);
 }
 
+/* A player trusts the level and tier of av1C before it has seen the stream. */
+static void test_av1c_tells_level_and_tier(void **state)
+{
+    (void)state;
+    /* SVT-AV1's for 1920x1080 at 30 fps, which is level 4.0: 8. */
+    uint8_t header[] = {0x0a, 0x0b, 0, 0, 0, 0x42, 0xab, 0xbf, 0xc3, 0x70, 0x0b, 0xe0, 0x01};
+    struct lavc lavc = {.library = "test"};
+    struct sl_failure why = {0};
+    assert_int_equal(obu_extradata_make(&lavc, header, sizeof header, HAL_I420, &why), SL_OK);
+    assert_int_equal(lavc.extradata[1] & 31, 8);
+    assert_int_equal(lavc.extradata[2] >> 7, 0);
+    header[5] |= 4; /* high tier */
+    assert_int_equal(obu_extradata_make(&lavc, header, sizeof header, HAL_I420, &why), SL_OK);
+    assert_int_equal(lavc.extradata[1] & 31, 8);
+    assert_int_equal(lavc.extradata[2] >> 7, 1);
+    header[5] = 0x3c; /* 3.3: up to there the bit behind the level is no tier */
+    assert_int_equal(obu_extradata_make(&lavc, header, sizeof header, HAL_I420, &why), SL_OK);
+    assert_int_equal(lavc.extradata[1] & 31, 7);
+    assert_int_equal(lavc.extradata[2] >> 7, 0);
+    lavc_close(&lavc);
+}
+
 /* No temporal delimiter; a sequence header, the one of av1C, where decoding may begin. */
 static void test_samples_are_what_mp4_wants(void **state)
 {
@@ -135,6 +157,7 @@ int main(void)
     }
     const struct CMUnitTest tests[] = {
         CONFORMANCE_TESTS,
+        cmocka_unit_test(test_av1c_tells_level_and_tier),
         cmocka_unit_test(test_samples_are_what_mp4_wants),
         cmocka_unit_test(test_mastering_of_an_hdr_source_is_in_every_key_frame),
     };
