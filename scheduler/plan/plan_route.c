@@ -37,6 +37,47 @@ static bool when_holds(const struct policy_when *when, const struct plan_rung *l
            (when->priorities == 0 || when->priorities & UINT32_C(1) << who->priority);
 }
 
+/* What GPUs take at least and at most; one that takes less says so itself. 0: not known of all. */
+static const struct size_row {
+    enum device_kind kind;
+    enum codec codec;
+    int32_t width_min, height_min, side_max;
+} sizes[] = {
+    {DEVICE_NVENC, CODEC_H264, 145, 49, 4096}, {DEVICE_NVENC, CODEC_H265, 129, 33, 8192},
+    {DEVICE_NVENC, CODEC_AV1, 192, 128, 8192}, {DEVICE_VAAPI, CODEC_H264, 0, 0, 4096},
+    {DEVICE_VAAPI, CODEC_H265, 0, 0, 8192},    {DEVICE_VAAPI, CODEC_VP9, 0, 0, 8192},
+    {DEVICE_VAAPI, CODEC_AV1, 0, 0, 8192},
+};
+
+/* Every rung of the codec is of a size that the encoder's devices take. */
+static bool sizes_fit(const struct plan_rung *rungs, int32_t count, enum codec codec,
+                      const char *encoder)
+{
+    const struct encoder_name *name = encoder_find(encoder);
+    const struct size_row *row = NULL;
+    for (size_t i = 0; name && i < sizeof sizes / sizeof sizes[0]; i++)
+        if (sizes[i].kind == name->kind && sizes[i].codec == codec)
+            row = &sizes[i];
+    for (int32_t i = 0; row && i < count; i++)
+        if (!within(rungs[i].width, row->width_min, row->side_max) ||
+            !within(rungs[i].height, row->height_min, row->side_max))
+            return false;
+    return true;
+}
+
+/* Entries whose devices do not take these pictures would fail the video: others go before them. Where none is left they
+ * stay, and say what they take. */
+static void sizes_keep(const struct plan_rung *rungs, int32_t count,
+                       const struct policy_codec *said, struct plan_route *out)
+{
+    struct plan_route kept = {.count = 0};
+    for (int32_t i = 0; i < out->count; i++)
+        if (sizes_fit(rungs, count, said->codec, said->route[out->entries[i]].encoder))
+            kept.entries[kept.count++] = out->entries[i];
+    if (kept.count > 0)
+        *out = kept;
+}
+
 static void names_of(const struct policy_codec *codec, char *text, size_t bytes)
 {
     size_t used = 0;
@@ -52,7 +93,8 @@ int plan_route_choose(const struct plan *plan, const struct policy *policy, enum
     const struct policy_codec *said = policy_codec_find(policy, codec);
     int32_t first = 0;
     memset(out, 0, sizeof *out);
-    if (!said || plan_codec_rungs(plan, codec, &first) == 0)
+    int32_t rungs = plan_codec_rungs(plan, codec, &first);
+    if (!said || rungs == 0)
         return sl_fail(why, SL_EINVAL, "the policy's snapshot has no %s, which the plan has",
                        codec_word(codec));
     const struct plan_rung *largest = &plan->rungs[first];
@@ -60,6 +102,7 @@ int plan_route_choose(const struct plan *plan, const struct policy *policy, enum
     for (int32_t i = 0; i < said->route_count; i++)
         if (when_holds(&said->route[i].when, largest, depth, who))
             out->entries[out->count++] = i;
+    sizes_keep(largest, rungs, said, out);
     if (out->count > 0)
         return SL_OK;
     char names[POLICY_ROUTE_MAX * POLICY_WORD_BYTES];

@@ -60,6 +60,27 @@ static const char *chosen(struct planned *p, const char *provider, enum priority
     return text;
 }
 
+static void test_encoders_that_do_not_take_the_sizes_are_left_out(void **state)
+{
+    (void)state;
+    struct planned p;
+    planned_open(&p);
+    struct plan_rung *rungs = p.plan.rungs;
+    int32_t last = plan_codec_rungs(&p.plan, CODEC_H264, NULL) - 1;
+    assert_true(last > 0);
+    rungs[last].width = 144; /* 144p of a phone held upright */
+    rungs[last].height = 256;
+    assert_string_equal(chosen(&p, NULL, PRIORITY_LOW), "1 2");
+    rungs[last].width = 146;
+    assert_string_equal(chosen(&p, NULL, PRIORITY_LOW), "0 1 2");
+    rungs[0].width = 7680;
+    rungs[0].height = 4320;
+    assert_string_equal(chosen(&p, NULL, PRIORITY_LOW), "2");
+    p.policy.codecs[0].route_count = 2; /* with none left they say themselves what they take */
+    assert_string_equal(chosen(&p, NULL, PRIORITY_LOW), "0 1");
+    planned_close(&p);
+}
+
 static void test_conditions_are_those_of_the_largest_rung(void **state)
 {
     (void)state;
@@ -198,6 +219,7 @@ static void test_a_mixed_rendition_names_all_its_encoders(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_encoders_that_do_not_take_the_sizes_are_left_out),
         cmocka_unit_test(test_conditions_are_those_of_the_largest_rung),
         cmocka_unit_test(test_a_route_without_an_entry_says_what_it_looked_at),
         cmocka_unit_test(test_a_job_has_the_encoder_preset_and_quality_of_its_entry),
