@@ -84,6 +84,30 @@ struct kernel_ladder_args {
     gpu_u64 targets[GPU_BATCH_MAX][GPU_RUNGS_MAX][3]; /* sample (0, 0) before mirror and turn */
 };
 
+/* ---- tones ---- */
+
+/* Chroma samples of a block, one for each thread. */
+#define GPU_TONE_WIDE    16
+#define GPU_TONE_HIGH    8
+#define GPU_TONE_THREADS (GPU_TONE_WIDE * GPU_TONE_HIGH)
+/* Corners of the table along each axis, and levels of 10 bits from one to the next. */
+#define GPU_TONE_SIDE    65
+#define GPU_TONE_STEP    16
+
+/* A picture of 10 bits in 4:2:0, each of its colours replaced by what a table says of it: HDR made SDR. Between the table's corners
+ * it interpolates along the three axes, in integers. */
+struct kernel_tone_args {
+    gpu_u64
+        lumas; /* gpu_u32[Cr][Cb][Y]: 16 bits of new luma there, and those of the next Y above them */
+    gpu_u64 chromas; /* gpu_u32[Cr][Cb][Y]: 16 bits of new Cb, and of new Cr above them */
+    struct kernel_source source;
+    gpu_u64 targets[2]; /* P010 */
+    gpu_i32 target_strides[2];
+    gpu_i32 width, height;           /* of luma */
+    gpu_i32 interleaved, shift;      /* of the source */
+    gpu_i32 chroma_left, chroma_top; /* where chroma sits: gpu/gpu_scale.h */
+};
+
 /* ---- measures ---- */
 
 #define GPU_MEASURE_THREADS 256

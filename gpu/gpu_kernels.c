@@ -23,8 +23,8 @@ extern const char gpu_kernels_file[] __attribute__((visibility("hidden")));
 #define gpu_kernels_file NULL
 #endif
 
-static const char *const names[] = {"ladder8",      "ladder8_far", "ladder16",
-                                    "ladder16_far", "sse",         "ssim"};
+static const char *const names[] = {"ladder8", "ladder8_far", "ladder16", "ladder16_far",
+                                    "sse",     "ssim",        "tone"};
 #define KERNEL_COUNT (sizeof names / sizeof *names)
 
 struct gpu_kernels {

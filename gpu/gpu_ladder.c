@@ -10,6 +10,7 @@
 #include "gpu/gpu_kernels.h"
 #include "gpu/gpu_loader.h"
 #include "gpu/gpu_scale.h"
+#include "gpu/gpu_tone.h"
 
 #define H273_UNSPECIFIED 2
 /* Uploaded rows begin at multiples of this, as libavutil's own surfaces do. */
@@ -41,9 +42,12 @@ struct gpu_ladder {
     AVBufferRef *pools[POLICY_RUNGS_MAX];
     int32_t strides[POLICY_RUNGS_MAX][2];
     struct geometry from;
-    enum hal_layout layout; /* of the source */
-    uint32_t wanted;        /* bit per rung that the tables are for */
-    uint32_t copied;        /* bit per rung that is the source itself */
+    enum hal_layout source; /* how decoded pictures lie */
+    enum hal_layout layout; /* of what is scaled: the source, or what tones made of it */
+    struct gpu_tone *tones;
+    struct geometry toned; /* with tones: the colours that they are for */
+    uint32_t wanted;       /* bit per rung that the tables are for */
+    uint32_t copied;       /* bit per rung that is the source itself */
     struct group groups[POLICY_RUNGS_MAX];
     int32_t group_count;
     CUdeviceptr upload;
@@ -121,7 +125,15 @@ static int known(int source, int target)
     return target == H273_UNSPECIFIED ? source : target;
 }
 
-/* What scaling alone cannot do is the CPU's. */
+/* Are these the colours that the tones are for? */
+static bool is_toned(const struct gpu_ladder *ladder, const struct geometry *from)
+{
+    return ladder->tones && from->primaries == ladder->toned.primaries &&
+           from->transfer == ladder->toned.transfer && from->matrix == ladder->toned.matrix &&
+           from->full_range == ladder->toned.full_range;
+}
+
+/* What the GPU cannot do is the CPU's. */
 static int source_judge(const struct gpu_ladder *ladder, const struct geometry *from,
                         enum hal_layout *layout, struct sl_failure *why)
 {
@@ -132,6 +144,11 @@ static int source_judge(const struct gpu_ladder *ladder, const struct geometry *
                        "the GPU scales 4:2:0 of 8 and 10 bits, not pictures of the kind %s",
                        name ? name : "unknown");
     }
+    if (is_toned(ladder, from) && gpu_layout_is_wide(*layout))
+        return SL_OK;
+    if (ladder->tones)
+        return sl_fail(why, SL_EUNSUPPORTED,
+                       "the GPU maps tones of 10 bits in the colours that the source began with");
     if (from->full_range != params->full_range)
         return sl_fail(why, SL_EUNSUPPORTED, "the GPU's scaler leaves a picture in its %s range",
                        from->full_range ? "full" : "limited");
@@ -171,11 +188,23 @@ static int tables_upload(struct gpu_ladder *ladder, struct group *group, struct 
                : gpu_fail(why, GPU_CUDA, (int)result, "the scaler's tables do not reach the GPU");
 }
 
+static bool chroma_left(const struct geometry *from)
+{
+    int sited = from->chroma_location;
+    return sited != AVCHROMA_LOC_CENTER && sited != AVCHROMA_LOC_TOP &&
+           sited != AVCHROMA_LOC_BOTTOM;
+}
+
+static bool chroma_top(const struct geometry *from)
+{
+    return from->chroma_location == AVCHROMA_LOC_TOP ||
+           from->chroma_location == AVCHROMA_LOC_TOPLEFT;
+}
+
 static void scale_params_fill(const struct gpu_ladder *ladder, const int32_t *rungs, int32_t count,
                               struct gpu_scale_params *out)
 {
     const struct geometry *from = &ladder->from;
-    int sited = from->chroma_location;
     *out = (struct gpu_scale_params){
         .layout = ladder->layout,
         .width = from->width,
@@ -186,9 +215,8 @@ static void scale_params_fill(const struct gpu_ladder *ladder, const int32_t *ru
         .crop_bottom = from->crop_bottom,
         .mirrored = ladder->params.mirrored,
         .rotation_degrees = ladder->params.rotation_degrees,
-        .chroma_left = sited != AVCHROMA_LOC_CENTER && sited != AVCHROMA_LOC_TOP &&
-                       sited != AVCHROMA_LOC_BOTTOM,
-        .chroma_top = sited == AVCHROMA_LOC_TOP || sited == AVCHROMA_LOC_TOPLEFT,
+        .chroma_left = chroma_left(from),
+        .chroma_top = chroma_top(from),
         .rung_count = count,
         .batch = 1,
     };
@@ -247,7 +275,8 @@ static int tables_make(struct gpu_ladder *ladder, const struct geometry *from, u
         return code;
     groups_free(ladder);
     ladder->from = *from;
-    ladder->layout = layout;
+    ladder->source = layout;
+    ladder->layout = ladder->tones ? HAL_P010 : layout;
     ladder->wanted = wanted;
     ladder->copied = 0;
     int32_t rungs[POLICY_RUNGS_MAX], count = 0;
@@ -324,6 +353,10 @@ int gpu_ladder_open(AVBufferRef *context, const AVFrame *like,
     for (int32_t i = 0; code == SL_OK && i < params->rung_count; i++)
         code = pool_open(ladder, i, why);
     struct geometry from = geometry_of(like);
+    ladder->toned = from;
+    if (code == SL_OK && params->tones)
+        code = gpu_tone_open(ladder->kernels, params->tones, &ladder->tones, why);
+    ladder->params.tones = NULL;
     if (code == SL_OK)
         code = tables_make(ladder, &from, (UINT32_C(1) << params->rung_count) - 1, why);
     gpu_context_leave(context);
@@ -401,7 +434,7 @@ static int source_upload(struct gpu_ladder *ladder, const AVFrame *from, struct 
 static int source_find(struct gpu_ladder *ladder, const AVFrame *from, struct planes *planes,
                        struct sl_failure *why)
 {
-    planes_shape(ladder->layout, from->width, from->height, planes);
+    planes_shape(ladder->source, from->width, from->height, planes);
     bool fits = from->format == AV_PIX_FMT_CUDA;
     for (int p = 0; p < 3 && fits && planes->rows[p]; p++) {
         planes->at[p] = (CUdeviceptr)(uintptr_t)from->data[p];
@@ -412,6 +445,31 @@ static int source_find(struct gpu_ladder *ladder, const AVFrame *from, struct pl
                            "the decoder's surfaces are not aligned to 16 bytes");
     }
     return fits ? SL_OK : source_upload(ladder, from, planes, why);
+}
+
+static int tones_map(struct gpu_ladder *ladder, struct planes *planes, struct sl_failure *why)
+{
+    const struct geometry *from = &ladder->from;
+    const struct gpu_tone_shape shape = {
+        .width = from->width,
+        .height = from->height,
+        .interleaved = gpu_layout_is_interleaved(ladder->source),
+        .shift = gpu_layout_shift(ladder->source),
+        .chroma_left = chroma_left(from),
+        .chroma_top = chroma_top(from),
+    };
+    struct kernel_source picture = {0};
+    for (int p = 0; p < 3; p++) {
+        picture.planes[p] = planes->at[p];
+        picture.strides[p] = planes->strides[p];
+    }
+    int code = gpu_tone_run(ladder->tones, &shape, &picture, why);
+    planes_shape(ladder->layout, from->width, from->height, planes);
+    for (int p = 0; p < 3; p++) {
+        planes->at[p] = picture.planes[p];
+        planes->strides[p] = picture.strides[p];
+    }
+    return code;
 }
 
 static int surface_copy(struct gpu_ladder *ladder, const struct planes *from, const AVFrame *into,
@@ -495,6 +553,8 @@ static int run(struct gpu_ladder *ladder, const AVFrame *from, AVFrame *const *o
         code = surfaces_take(ladder, from, out, why);
     if (code == SL_OK)
         code = source_find(ladder, from, &planes, why);
+    if (code == SL_OK && ladder->tones)
+        code = tones_map(ladder, &planes, why);
     for (int32_t g = 0; code == SL_OK && g < ladder->group_count; g++)
         code = group_run(ladder, &ladder->groups[g], &planes, out, why);
     for (int32_t i = 0; code == SL_OK && i < ladder->params.rung_count; i++)
@@ -530,6 +590,7 @@ void gpu_ladder_close(struct gpu_ladder **ladder)
     struct sl_failure why = {0};
     if (gpu_context_enter(l->context, &why) == SL_OK) {
         groups_free(l);
+        gpu_tone_close(&l->tones);
         if (l->upload)
             l->driver->cuda->cuMemFree(l->upload);
         gpu_context_leave(l->context);

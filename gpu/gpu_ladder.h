@@ -32,6 +32,9 @@ struct gpu_ladder_params {
     bool
         mirrored; /* what each picture's crop members leave is mirrored, then turned clockwise by 0, 90, 180 or 270 */
     int32_t rotation_degrees;
+    /* What becomes of colours like those of the first picture (gpu/gpu_tone.h), which has 10 bits; NULL: nothing. Not
+     * kept. The table's are the colours named above, in limited range. */
+    const uint16_t *tones;
 };
 
 /* context: gpu_context's. like: a picture with the source's format, size and colour, in host memory or on the GPU. */

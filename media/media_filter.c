@@ -10,6 +10,7 @@
 #include "media/media_color.h"
 #include "media/media_frame.h"
 #include "media/media_graph.h"
+#include "media/media_tone.h"
 
 #define CHAIN_BYTES  512
 /* A picture whose proportions differ by less than this from the planned ones is scaled to them. */
@@ -151,13 +152,10 @@ static int chain_make(const struct media_filter *filter, const AVFrame *frame, s
                        "version that is the one or the other throughout",
                        (long long)frame->pts, video->time_base.den, is_hdr ? "HDR" : "SDR",
                        is_hdr ? "SDR" : "HDR");
-    if (is_hdr && !keeps_hdr) {
-        /* The peak is the plan's: left alone, the filter would take each frame's own. */
-        add(chain,
-            "zscale=transfer=linear:npl=100,format=gbrpf32le,zscale=primaries=bt709,"
-            "tonemap=tonemap=hable:desat=0:peak=%.2f,"
-            "zscale=transfer=bt709:matrix=bt709:range=limited,format=yuv420p10le",
-            how->tonemap_peak_nits / 100.0);
+    if (is_hdr && !keeps_hdr && !filter->params.laid_later) {
+        char tones[CHAIN_BYTES / 2];
+        media_tone_chain(how, "yuv420p10le", tones, sizeof tones);
+        add(chain, "%s", tones);
     } else if (readable((enum AVPixelFormat)frame->format) != (enum AVPixelFormat)frame->format) {
         const char *name = av_get_pix_fmt_name(readable((enum AVPixelFormat)frame->format));
         if (!name)

@@ -27,7 +27,7 @@ struct media_filter_params {
     const struct plan_picture *how;
     int64_t start_pts; /* of the range: pictures outside are context */
     int64_t end_pts;
-    /* Who scales the pictures also crops, mirrors and turns them: what is to be cropped is in the frames' crop members, the
+    /* Who scales the pictures also maps HDR to SDR, crops, mirrors and turns them: what is to be cropped is in the frames' crop members, the
      * rest in video. Not with deinterlacing, whose filters cannot be begun anew by media_filter_to_host. */
     bool laid_later;
 };

@@ -4,8 +4,11 @@
 
 #include "gpu/gpu_cuda.h"
 #include "gpu/gpu_ladder.h"
+#include "gpu/gpu_tone.h"
 #include "gpu/gpu_va.h"
 #include "gpu/gpu_va_ladder.h"
+#include "media/media_color.h"
+#include "media/media_tone.h"
 
 /* One of the two, which are alike. */
 struct surfaces {
@@ -38,6 +41,19 @@ static int params_fill(const struct ladder *ladder, const struct hal_device *dev
     return SL_OK;
 }
 
+/* HDR that becomes SDR on the GPU; *out stays NULL where nothing is to be mapped. */
+static int tones_make(const struct ladder *ladder, const AVFrame *like, uint16_t **out,
+                      struct sl_failure *why)
+{
+    const struct plan_picture *picture = &ladder->job->picture;
+    if (!ladder->laid_later || !media_color_is_hdr(like) || media_color_keeps_hdr(picture))
+        return SL_OK;
+    *out = malloc(sizeof(uint16_t[3]) * GPU_TONE_SIDE * GPU_TONE_SIDE * GPU_TONE_SIDE);
+    if (!*out)
+        return sl_fail(why, SL_ENOMEM, "no memory for a table of tones");
+    return media_tone_table(like, picture, GPU_TONE_SIDE, GPU_TONE_STEP, *out, why);
+}
+
 static int scaler_open(struct surfaces *s, const struct hal_device *device, const AVFrame *like,
                        const struct gpu_ladder_params *params, struct sl_failure *why)
 {
@@ -64,7 +80,12 @@ int surfaces_open(const struct ladder *ladder, const struct hal_device *device, 
     struct surfaces *surfaces = calloc(1, sizeof *surfaces);
     if (!surfaces)
         return sl_fail(why, SL_ENOMEM, "no memory for surfaces");
-    code = scaler_open(surfaces, device, like, &params, &failure);
+    uint16_t *tones = NULL;
+    code = tones_make(ladder, like, &tones, &failure);
+    params.tones = tones;
+    if (code == SL_OK)
+        code = scaler_open(surfaces, device, like, &params, &failure);
+    free(tones);
     while (code == SL_OK && surfaces->count < count) {
         AVFrame *picture = av_frame_alloc();
         if (picture)

@@ -2,12 +2,14 @@
 hangs and broken drivers. tests/standin/README.md says what the stand-ins do."""
 import json
 import os
+import re
 import shutil
 import sys
 import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import clips_made  # noqa: E402
 import media  # noqa: E402
 from farm import FINAL, Farm  # noqa: E402
 from harness import BUILD, ROOT, main, program, run, wait_until, work_folder  # noqa: E402
@@ -36,6 +38,16 @@ codecs:
 def source(seconds=SECONDS):
     return media.made("devices-%d" % seconds, seconds, size="192x128", rate=str(RATE), audio=False,
                       extra=("-g", str(RATE)))
+
+
+def hdr_source(folder):
+    """A second of HDR10."""
+    path = os.path.join(folder, "hdr10.mp4")
+    media.ffmpeg("-f", "lavfi", "-i", "testsrc2=size=192x128:rate=%d:duration=1" % RATE, "-vf",
+                 "eq=saturation=0.5,scale=out_color_matrix=bt2020,format=yuv420p10le", "-c:v", "libx264", "-preset",
+                 "ultrafast", "-qp", "4", "-color_primaries", "bt2020", "-color_trc", "smpte2084", "-colorspace",
+                 "bt2020nc", path)
+    return path
 
 
 class Standin:
@@ -80,6 +92,21 @@ class Devices(unittest.TestCase):
         self.assertEqual(media.decoded_frames(smallest), status["source"]["frames"])
         return status
 
+    def hdr_becomes_sdr_on_the_gpu(self, standin):
+        """The colours are those of the CPU's filters, and the pictures were not fetched for it."""
+        clip = hdr_source(standin.farm.folder)
+        status = self.whole(standin, standin.farm.submit(clip, "gpu"))
+        made = os.path.join(os.path.dirname(standin.farm.local(status["manifests"]["hls"])),
+                            "h265", "128p", "playlist.m3u8")
+        row = media.streams(made)["streams"][0]
+        self.assertEqual([row[key] for key in ("color_primaries", "color_transfer", "color_space")], ["bt709"] * 3)
+        done = run(["ffmpeg", "-hide_banner", "-nostdin", "-i", made, "-i", clip, "-lavfi",
+                    "[0:v]setpts=N/TB[a];[1:v]%s,setpts=N/TB[b];[a][b]psnr" % clips_made.HDR, "-f", "null", "-"])
+        psnr = float(re.search(r"PSNR .*average:([0-9.]+)", done.stderr).group(1))
+        print("HDR made SDR on the GPU and encoded: %.1f dB of the CPU's filters" % psnr)
+        self.assertGreater(psnr, 30)
+        self.assertNotIn("the CPU scales for", standin.farm.up.text())
+
     def test_a_session_limit_is_never_exceeded_and_costs_no_attempt(self):
         with Standin("limit", "nvenc=2", "limit=3") as standin:
             video = standin.farm.submit(source(), "gpu")
@@ -90,6 +117,7 @@ class Devices(unittest.TestCase):
             tasks = standin.tasks(video)
             self.assertEqual(len(tasks), SECONDS)
             self.assertEqual([task["attempts"] for task in tasks], [0] * SECONDS)
+            self.hdr_becomes_sdr_on_the_gpu(standin)
             counted = standin.counted()
             self.assertLessEqual(counted["sessions_high"], 3)
             self.assertGreaterEqual(counted["sessions_high"], 2)

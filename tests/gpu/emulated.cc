@@ -13,6 +13,7 @@ RUNNER(ladder16, kernel_ladder_args)
 RUNNER(ladder16_far, kernel_ladder_args)
 RUNNER(sse, kernel_measure_args)
 RUNNER(ssim, kernel_measure_args)
+RUNNER(tone, kernel_tone_args)
 
 extern "C" emulated_kernel emulated_find(const char *name)
 {
@@ -23,6 +24,7 @@ extern "C" emulated_kernel emulated_find(const char *name)
         {"ladder8", run_ladder8},   {"ladder8_far", run_ladder8_far},
         {"ladder16", run_ladder16}, {"ladder16_far", run_ladder16_far},
         {"sse", run_sse},           {"ssim", run_ssim},
+        {"tone", run_tone},
     };
     for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
         if (__builtin_strcmp(all[i].name, name) == 0)

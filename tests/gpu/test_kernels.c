@@ -12,6 +12,7 @@
 
 #include "gpu/gpu_measure_plan.h"
 #include "gpu/gpu_scale.h"
+#include "gpu/gpu_tone.h"
 #include "gpu/gpu_twins.h"
 #include "tests/gpu/emulate.h"
 
@@ -487,6 +488,67 @@ static void test_the_measures_do_what_their_twins_do(void **state)
         skip();
 }
 
+/* Both layouts, chroma at every place, odd sizes, a table of noise: kernel and twin byte by byte. */
+static void test_the_tones_do_what_their_twin_does(void **state)
+{
+    (void)state;
+    const size_t corners = (size_t)GPU_TONE_SIDE * GPU_TONE_SIDE * GPU_TONE_SIDE;
+    uint16_t *table = calloc(corners * 3, sizeof *table);
+    assert_non_null(table);
+    for (size_t i = 0; i < corners * 3; i++)
+        table[i] = (uint16_t)(noise((int)(i % 3), 0, 0) * 65535);
+    gpu_u32 *words = gpu_tone_pack(table);
+    assert_non_null(words);
+    for (int turn = 0; turn < 8; turn++) {
+        enum hal_layout layout = turn & 1 ? HAL_P010 : HAL_I420_10;
+        int32_t width = turn & 2 ? 275 : 34, height = turn & 4 ? 17 : 10;
+        struct picture from = picture_make(layout, width, height);
+        struct picture made[2] = {picture_make(HAL_P010, width, height),
+                                  picture_make(HAL_P010, width, height)};
+        paint(&from, noise);
+        struct kernel_tone_args args = {
+            .lumas = (uintptr_t)words,
+            .chromas = (uintptr_t)(words + corners),
+            .width = width,
+            .height = height,
+            .interleaved = gpu_layout_is_interleaved(layout),
+            .shift = gpu_layout_shift(layout),
+            .chroma_left = turn >> 1 & 1,
+            .chroma_top = turn >> 2 & 1,
+        };
+        for (int p = 0; p < 3; p++) {
+            args.source.planes[p] = (uintptr_t)from.planes[p];
+            args.source.strides[p] = from.strides[p];
+        }
+        const unsigned grid[3] = {((unsigned)width / 2 + GPU_TONE_WIDE) / GPU_TONE_WIDE,
+                                  ((unsigned)height / 2 + GPU_TONE_HIGH) / GPU_TONE_HIGH, 1};
+        const unsigned block[3] = {GPU_TONE_THREADS, 1, 1};
+        emulated_ranges_forget();
+        emulated_range(words, 2 * corners * sizeof *words, 0);
+        emulated_range(from.bytes, from.length, 0);
+        emulated_range(made[1].bytes, made[1].length, 1);
+        int ran = 1;
+        for (int i = 0; i < 2; i++) {
+            for (int p = 0; p < 2; p++) {
+                args.targets[p] = (uintptr_t)made[i].planes[p];
+                args.target_strides[p] = made[i].strides[p];
+            }
+            void *params[] = {&args};
+            if (i == 0)
+                gpu_twin_find("tone")->run(grid, block, params);
+            else
+                ran = emulated_launch("tone", grid, block, 0, &args);
+        }
+        if (ran && memcmp(made[0].bytes, made[1].bytes, made[0].length) != 0)
+            fail_msg("turn %d: the kernel's picture is not its twin's", turn);
+        picture_free(&from);
+        picture_free(&made[0]);
+        picture_free(&made[1]);
+    }
+    free(words);
+    free(table);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -496,6 +558,7 @@ int main(void)
         cmocka_unit_test(test_the_kernel_does_what_its_twin_does),
         cmocka_unit_test(test_what_it_cannot_scale_is_refused_by_name),
         cmocka_unit_test(test_the_measures_do_what_their_twins_do),
+        cmocka_unit_test(test_the_tones_do_what_their_twin_does),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

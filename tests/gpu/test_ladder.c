@@ -22,6 +22,9 @@
 #include "gpu/gpu_kernels.h"
 #include "gpu/gpu_ladder.h"
 #include "gpu/gpu_measure.h"
+#include "gpu/gpu_tone.h"
+#include "media/media_filter.h"
+#include "media/media_tone.h"
 #include "tests/standin/standin_run.h"
 
 static AVBufferRef *context;
@@ -267,6 +270,9 @@ static void test_what_is_the_cpus_is_refused_by_name(void **state)
     AVFrame *other = frame_make(AV_PIX_FMT_YUV420P, 640, 360);
     other->colorspace = AVCOL_SPC_BT470BG;
     refused(other, &params, "leaves a picture in its colours");
+    static uint16_t table[GPU_TONE_SIDE * GPU_TONE_SIDE * GPU_TONE_SIDE * 3];
+    params.tones = table;
+    refused(frame_make(AV_PIX_FMT_NV12, 640, 360), &params, "maps tones of 10 bits");
 }
 
 /* A phone held upright, its picture cropped: against the CPU's scaler over the picture that was turned before. */
@@ -311,6 +317,89 @@ static void test_pictures_are_turned_and_cropped_on_the_way(void **state)
     gpu_ladder_close(&ladder);
     av_frame_free(&from);
     av_frame_free(&turned);
+}
+
+/* As bright as 1000 nits of PQ at most, and within colours that there are. */
+static void frame_dim(AVFrame *frame)
+{
+    const AVPixFmtDescriptor *desc = av_pix_fmt_desc_get(frame->format);
+    for (int c = 0; c < 3; c++)
+        for (int y = 0; y < (c ? frame->height / 2 : frame->height); y++)
+            for (int x = 0; x < (c ? frame->width / 2 : frame->width); x++) {
+                const AVComponentDescriptor *comp = &desc->comp[c];
+                uint16_t *at = (uint16_t *)(void *)(frame->data[comp->plane] +
+                                                    (ptrdiff_t)y * frame->linesize[comp->plane] +
+                                                    (ptrdiff_t)x * comp->step + comp->offset);
+                int level = *at >> comp->shift;
+                *at = (uint16_t)((c ? 512 + (level - 512) / 4 : level * 3 / 4) << comp->shift);
+            }
+}
+
+/* HDR10 and HLG, decoded on the CPU and on the GPU, against the CPU's own filters: with a rung of the source's size (which is
+ * what the tones make) and a smaller one. */
+static void test_hdr_becomes_sdr_as_the_cpus_filters_make_it(void **state)
+{
+    (void)state;
+    need_kernels();
+    uint16_t *table = malloc(sizeof(uint16_t[3]) * GPU_TONE_SIDE * GPU_TONE_SIDE * GPU_TONE_SIDE);
+    assert_non_null(table);
+    const struct gpu_ladder_rung rungs[] = {{HAL_P010, 320, 180}, {HAL_NV12, 160, 90}};
+    for (int turn = 0; turn < 4; turn++) {
+        bool hlg = turn & 1, surface = turn & 2;
+        enum AVPixelFormat format = surface ? AV_PIX_FMT_P010LE : AV_PIX_FMT_YUV420P10LE;
+        struct sl_failure why = {0};
+        struct plan_picture how = {.tonemap_peak_nits = 1000, .bit_depth = 8};
+        how.source_primaries = how.source_matrix = 9;
+        how.source_transfer = hlg ? 18 : 16;
+        how.primaries = how.transfer = how.matrix = 1;
+        struct media_video video = {.width = 320, .height = 180, .time_base = {1, 25}};
+        struct media_filter_params filter = {.video = &video, .how = &how, .end_pts = 1};
+        AVFrame *host = frame_make(format, 320, 180);
+        AVFrame *truth = frame_make(AV_PIX_FMT_YUV420P10LE, 320, 180);
+        frame_paint(host, turn);
+        frame_paint(truth, turn);
+        AVFrame *both[2] = {host, truth};
+        for (int i = 0; i < 2; i++) {
+            frame_dim(both[i]);
+            both[i]->color_primaries = AVCOL_PRI_BT2020;
+            both[i]->colorspace = AVCOL_SPC_BT2020_NCL;
+            both[i]->color_trc = hlg ? AVCOL_TRC_ARIB_STD_B67 : AVCOL_TRC_SMPTE2084;
+            both[i]->chroma_location = AVCHROMA_LOC_LEFT;
+            both[i]->pts = 0;
+        }
+        if (media_tone_table(host, &how, GPU_TONE_SIDE, GPU_TONE_STEP, table, &why) != SL_OK ||
+            media_filter_frame(&filter, truth, &why) != SL_OK)
+            fail_msg("%s", why.message);
+        struct gpu_ladder_params params = {.rungs = {rungs[0], rungs[1]},
+                                           .rung_count = 2,
+                                           .color_primaries = 1,
+                                           .color_transfer = 1,
+                                           .color_matrix = 1,
+                                           .tones = table};
+        AVFrame *from = surface ? upload(host) : av_frame_clone(host);
+        AVFrame *out[2] = {av_frame_alloc(), av_frame_alloc()};
+        struct gpu_ladder *ladder = NULL;
+        if (gpu_ladder_open(context, from, &params, &ladder, &why) != SL_OK ||
+            gpu_ladder_run(ladder, from, out, &why) != SL_OK)
+            fail_msg("%s", why.message);
+        for (int i = 0; i < 2; i++) {
+            AVFrame *made = download(out[i]), *wanted = cpu_scaled(truth, &rungs[i]);
+            double near = psnr(made, wanted);
+            print_message("%s, %s, rung %d: %.1f dB of the CPU's\n", hlg ? "HLG" : "HDR10",
+                          surface ? "surface" : "host", i, near);
+            assert_int_equal(out[i]->color_trc, AVCOL_TRC_BT709);
+            if (near < 45)
+                fail_msg("rung %d is %.1f dB from the CPU's", i, near);
+            av_frame_free(&made);
+            av_frame_free(&wanted);
+            av_frame_free(&out[i]);
+        }
+        gpu_ladder_close(&ladder);
+        av_frame_free(&from);
+        av_frame_free(&host);
+        av_frame_free(&truth);
+    }
+    free(table);
 }
 
 /* ---- measures ---- */
@@ -404,6 +493,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rungs_are_those_of_the_cpu),
         cmocka_unit_test(test_pictures_are_turned_and_cropped_on_the_way),
+        cmocka_unit_test(test_hdr_becomes_sdr_as_the_cpus_filters_make_it),
         cmocka_unit_test(test_surfaces_wait_while_sources_change),
         cmocka_unit_test(test_what_is_the_cpus_is_refused_by_name),
         cmocka_unit_test(test_psnr_and_ssim_are_libavfilters),
