@@ -102,10 +102,12 @@ static void *ranges_serve(void *arg)
 {
     struct ranges *ranges = arg;
     struct control_range_request request;
-    static _Thread_local char bytes[CONTROL_RANGE_MAX];
+    /* Not a variable of the thread: so large a one leaves threads with small stacks none, as SVT-AV1 2.3 makes them. */
+    char *bytes = malloc(CONTROL_RANGE_MAX);
     while (control_range_receive(ranges->socket, &request) == SL_OK) {
         ssize_t got = -1;
-        if (request.input < (uint32_t)ranges->input_count && request.length <= sizeof bytes)
+        if (request.input < (uint32_t)ranges->input_count && bytes &&
+            request.length <= CONTROL_RANGE_MAX)
             got = pread(ranges->inputs[request.input].fd, bytes, request.length,
                         (off_t)request.offset);
         ranges->requests++;
@@ -114,6 +116,7 @@ static void *ranges_serve(void *arg)
                                 got < 0 ? 0 : (uint32_t)got) != SL_OK)
             break;
     }
+    free(bytes);
     return NULL;
 }
 
