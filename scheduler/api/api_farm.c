@@ -7,24 +7,55 @@
 
 /* ---- nodes and devices ---- */
 
-static json_t *device_json(const struct device_row *row)
+static json_t *codecs_json(uint32_t codecs)
 {
-    json_t *encodes = json_array();
+    json_t *words = json_array();
+    for (int codec = 0; codec < CODEC_COUNT; codec++)
+        if (codecs & UINT32_C(1) << codec)
+            json_array_append_new(words, json_string(codec_word((enum codec)codec)));
+    return words;
+}
+
+/* What is known; what is not is left out. */
+static json_t *telemetry_json(const struct device_telemetry *t)
+{
+    const struct {
+        const char *name;
+        int64_t value;
+    } members[] = {{"busy_percent", t->busy_percent},
+                   {"encoder_percent", t->encoder_percent},
+                   {"decoder_percent", t->decoder_percent},
+                   {"memory_used_bytes", t->memory_used_bytes},
+                   {"temperature_c", t->temperature_c}};
+    json_t *known = json_object();
+    for (size_t i = 0; i < sizeof members / sizeof *members; i++)
+        if (members[i].value >= 0)
+            json_object_set_new(known, members[i].name, json_integer(members[i].value));
+    if (t->power_mw >= 0)
+        json_object_set_new(known, "power_watts", json_real((double)t->power_mw / 1000));
+    return known;
+}
+
+/* worker/probe_devices.c prints the same members. */
+static json_t *device_json(const struct api_node *node, const struct device_row *row)
+{
     json_t *rates = json_object();
-    for (int codec = 0; codec < CODEC_COUNT; codec++) {
-        if (!(row->encodes & (UINT32_C(1) << codec)))
-            continue;
-        json_array_append_new(encodes, json_string(codec_word((enum codec)codec)));
-        if (row->mpix_per_s[codec] > 0)
+    for (int codec = 0; codec < CODEC_COUNT; codec++)
+        if (row->encodes & UINT32_C(1) << codec && row->mpix_per_s[codec] > 0)
             json_object_set_new(rates, codec_word((enum codec)codec),
                                 json_integer(row->mpix_per_s[codec]));
-    }
-    return json_pack("{s:o,s:s,s:o,s:s,s:o,s:o,s:i,s:i,s:o}", "device_id", api_text(row->device_id),
-                     "kind", device_kind_word(row->kind), "name", api_text(row->name), "health",
-                     device_health_word(row->health), "health_reason",
+    bool gone = node->state == NODE_LOST; /* what it said of its load is long over */
+    return json_pack("{s:o,s:s,s:o,s:o,s:b,s:s,s:o,s:o,s:o,s:o,s:i,s:i,s:o,s:I,s:o}", "device_id",
+                     api_text(row->device_id), "kind", device_kind_word(row->kind), "name",
+                     api_text(row->name), "driver", api_text(row->driver), "standin",
+                     (int)row->standin, "health", device_health_word(row->health), "health_reason",
                      api_text(row->health_reason[0] ? row->health_reason : NULL), "encodes",
-                     encodes, "sessions_in_use", row->sessions_in_use, "session_limit",
-                     row->session_limit, "mpix_per_s", rates);
+                     codecs_json(row->encodes), "ten_bit", codecs_json(row->encodes_ten_bit),
+                     "decodes", codecs_json(row->decodes), "sessions_in_use", row->sessions_in_use,
+                     "session_limit", row->session_limit, "mpix_per_s", rates, "memory_bytes",
+                     (json_int_t)(row->kind == DEVICE_CPU ? row->memory_bytes : row->vram_bytes),
+                     "telemetry",
+                     telemetry_json(gone ? &device_telemetry_unknown : &row->telemetry));
 }
 
 static struct api_call *nodes_ask(struct api_request *request)
@@ -43,7 +74,7 @@ void api_nodes_list(struct api_request *request)
         const struct api_node *node = &call->nodes[i];
         json_t *devices = json_array();
         for (int32_t d = 0; d < node->device_count; d++)
-            json_array_append_new(devices, device_json(&node->devices[d]));
+            json_array_append_new(devices, device_json(node, &node->devices[d]));
         json_array_append_new(
             nodes,
             json_pack("{s:o,s:o,s:s,s:b,s:i,s:{s:i,s:I},s:{s:i,s:I},s:o}", "node_id",
@@ -67,7 +98,7 @@ void api_devices_list(struct api_request *request)
     for (int32_t i = 0; i < call->node_count; i++) {
         const struct api_node *node = &call->nodes[i];
         for (int32_t d = 0; d < node->device_count; d++) {
-            json_t *device = device_json(&node->devices[d]);
+            json_t *device = device_json(node, &node->devices[d]);
             json_object_set_new(device, "node_id", api_text(node->uuid));
             json_object_set_new(device, "node", api_text(node->name));
             json_array_append_new(devices, device);

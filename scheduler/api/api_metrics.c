@@ -168,11 +168,138 @@ static void kinds_write(struct sl_buf *out, const struct api_metrics *m)
               "Encoder sessions that devices with a known limit have together.", m, kind_limit);
 }
 
+/* ---- devices ---- */
+
+static void label_put(struct sl_buf *out, const char *name, const char *text)
+{
+    json_t *value = api_text(text); /* valid UTF-8 in any case */
+    sl_buf_printf(out, "%s=\"", name);
+    for (const char *c = json_string_value(value); c && *c; c++)
+        if (*c == '"' || *c == '\\')
+            sl_buf_printf(out, "\\%c", *c);
+        else
+            sl_buf_append(out, (unsigned char)*c < ' ' ? " " : c, 1);
+    sl_buf_text(out, "\"");
+    json_decref(value);
+}
+
+static void device_labels(struct sl_buf *out, const char *name, const struct api_node *node,
+                          const struct device_row *row)
+{
+    sl_buf_printf(out, "%s{", name);
+    label_put(out, "node", node->name);
+    label_put(out, ",node_id", node->uuid);
+    label_put(out, ",device", row->device_id);
+    sl_buf_printf(out, ",kind=\"%s\"", device_kind_word(row->kind));
+}
+
+/* What devices of nodes that are there say: false where it is not known. */
+struct device_metric {
+    const char *name, *help;
+    bool (*value)(const struct device_row *row, double *out);
+};
+
+static bool known(int64_t value, double scale, double *out)
+{
+    *out = (double)value * scale;
+    return value >= 0;
+}
+
+static bool device_busy(const struct device_row *row, double *out)
+{
+    return known(row->telemetry.busy_percent, 0.01, out);
+}
+
+static bool device_encoder(const struct device_row *row, double *out)
+{
+    return known(row->telemetry.encoder_percent, 0.01, out);
+}
+
+static bool device_decoder(const struct device_row *row, double *out)
+{
+    return known(row->telemetry.decoder_percent, 0.01, out);
+}
+
+static bool device_memory(const struct device_row *row, double *out)
+{
+    return known(row->telemetry.memory_used_bytes, 1, out);
+}
+
+static bool device_temperature(const struct device_row *row, double *out)
+{
+    return known(row->telemetry.temperature_c, 1, out);
+}
+
+static bool device_power(const struct device_row *row, double *out)
+{
+    return known(row->telemetry.power_mw, 0.001, out);
+}
+
+static bool device_sessions(const struct device_row *row, double *out)
+{
+    return known(row->sessions_in_use, 1, out);
+}
+
+static const struct device_metric device_metrics[] = {
+    {"sluice_device_busy_ratio", "Of a device's time, that it worked; of CPUs, of all of them.",
+     device_busy},
+    {"sluice_device_encoder_busy_ratio", "Of the time of its encode engines.", device_encoder},
+    {"sluice_device_decoder_busy_ratio", "Of the time of its decode engines.", device_decoder},
+    {"sluice_device_memory_used_bytes", "Of its memory, by all programs.", device_memory},
+    {"sluice_device_temperature_celsius", "As its driver says.", device_temperature},
+    {"sluice_device_power_watts", "As its driver says.", device_power},
+    {"sluice_device_sessions", "Encoder sessions of leases.", device_sessions},
+};
+
+static void device_metric_write(struct sl_buf *out, const struct api_call *call,
+                                const struct device_metric *what)
+{
+    sl_buf_printf(out, "# HELP %s %s\n# TYPE %s gauge\n", what->name, what->help, what->name);
+    for (int32_t i = 0; i < call->node_count; i++)
+        for (int32_t d = 0; d < call->nodes[i].device_count; d++) {
+            const struct device_row *row = &call->nodes[i].devices[d];
+            double value;
+            if (call->nodes[i].state == NODE_LOST || !what->value(row, &value))
+                continue;
+            device_labels(out, what->name, &call->nodes[i], row);
+            sl_buf_printf(out, "} %.15g\n", value);
+        }
+}
+
+static void device_health_write(struct sl_buf *out, const struct api_call *call)
+{
+    static const char name[] = "sluice_device_health";
+    sl_buf_printf(out, "# HELP %s 1 for the state that a device is in.\n# TYPE %s gauge\n", name,
+                  name);
+    for (int32_t i = 0; i < call->node_count; i++)
+        for (int32_t d = 0; d < call->nodes[i].device_count; d++)
+            for (int state = 0; state < HEALTH_COUNT && call->nodes[i].state != NODE_LOST;
+                 state++) {
+                const struct device_row *row = &call->nodes[i].devices[d];
+                device_labels(out, name, &call->nodes[i], row);
+                sl_buf_printf(out, ",state=\"%s\"} %d\n",
+                              device_health_word((enum device_health)state),
+                              row->health == (enum device_health)state);
+            }
+}
+
+static void devices_write(struct sl_buf *out, const struct api_call *call)
+{
+    for (size_t i = 0; i < sizeof device_metrics / sizeof *device_metrics; i++)
+        device_metric_write(out, call, &device_metrics[i]);
+    device_health_write(out, call);
+}
+
 void api_metrics_show(struct api_request *request)
 {
     struct api_call *call = api_call_new(API_CALL_METRICS);
     if (!api_ask(request, &call))
         return;
+    struct api_call *nodes = api_call_new(API_CALL_NODES);
+    if (!api_ask(request, &nodes)) {
+        api_call_free(&call);
+        return;
+    }
     const struct api_metrics *m = call->metrics;
     struct sl_buf out = {0};
     sl_buf_text(&out, "# HELP sluice_tasks_queued Tasks ready to be leased, by priority.\n"
@@ -185,6 +312,8 @@ void api_metrics_show(struct api_request *request)
         sl_buf_printf(&out, "sluice_nodes{state=\"%s\"} %lld\n",
                       node_state_word((enum node_state)i), (long long)m->nodes[i]);
     kinds_write(&out, m);
+    devices_write(&out, nodes);
+    api_call_free(&nodes);
     metric(&out, "sluice_tasks_waiting", "gauge", "Tasks that wait for other steps.", m->waiting);
     metric(&out, "sluice_tasks_running", "gauge", "Tasks leased to a node.", m->running);
     metric(&out, "sluice_tasks_dead", "gauge", "Tasks in the dead-letter queue.", m->dead);

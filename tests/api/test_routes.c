@@ -331,6 +331,88 @@ static void test_status_has_the_shape_of_the_contract(void **state)
     json_decref(status);
 }
 
+static int64_t device_number(struct world *w, const char *name)
+{
+    json_t *value = farm_json(&w->farm, "GET", "/api/v1/devices", NULL, 200);
+    json_t *device = json_array_get(json_object_get(value, "devices"), 1);
+    json_t *number = json_object_get(json_object_get(device, "telemetry"), name);
+    int64_t told = number ? (int64_t)json_number_value(number) : -1;
+    json_decref(value);
+    return told;
+}
+
+static void test_what_devices_say_of_themselves_is_told(void **state)
+{
+    struct world *w = *state;
+    struct device_row *gpu = &w->agent.devices[0];
+    *gpu = (struct device_row){
+        .kind = DEVICE_NVENC,
+        .device_id = "GPU-1",
+        .name = "a GPU",
+        .driver = "550.1",
+        .standin = true,
+        .health = HEALTH_QUARANTINED,
+        .health_reason = "hang",
+        .encodes = 1 << CODEC_H264 | 1 << CODEC_H265,
+        .encodes_ten_bit = 1 << CODEC_H265,
+        .decodes = 1 << CODEC_VP9,
+        .sessions_in_use = 2,
+        .session_limit = 3,
+        .vram_bytes = 4000,
+        .telemetry = {7, -1, 0, 1500, 61, 70500},
+    };
+    w->agent.device_count = 1;
+    snprintf(w->agent.name, sizeof w->agent.name, "a \\ \"node\"");
+    assert_int_equal(agent_sync(&w->agent, false), SL_OK);
+    json_t *value = farm_json(&w->farm, "GET", "/api/v1/devices", NULL, 200);
+    json_t *device = json_array_get(json_object_get(value, "devices"), 1);
+    assert_string_equal(text_at(device, "driver"), "550.1");
+    assert_string_equal(text_at(device, "health_reason"), "hang");
+    assert_true(json_is_true(json_object_get(device, "standin")));
+    assert_string_equal(json_string_value(json_array_get(json_object_get(device, "ten_bit"), 0)),
+                        "h265");
+    assert_string_equal(json_string_value(json_array_get(json_object_get(device, "decodes"), 0)),
+                        "vp9");
+    assert_int_equal(json_integer_value(json_object_get(device, "memory_bytes")), 4000);
+    json_t *telemetry = json_object_get(device, "telemetry");
+    assert_int_equal(json_object_size(telemetry), 5);
+    assert_null(json_object_get(telemetry, "encoder_percent"));
+    assert_true(json_real_value(json_object_get(telemetry, "power_watts")) == 70.5);
+    telemetry = json_object_get(json_array_get(json_object_get(value, "devices"), 0), "telemetry");
+    assert_int_equal(json_object_size(telemetry), 0);
+    json_decref(value);
+    assert_int_equal(device_number(w, "temperature_c"), 61);
+
+    struct reply reply;
+    farm_http(&w->farm, "GET", "/metrics", NULL, NULL, 0, &reply);
+    char labels[256], row[400];
+    snprintf(labels, sizeof labels,
+             "{node=\"a \\\\ \\\"node\\\"\",node_id=\"%s\",device=\"GPU-1\",kind=\"nvenc\"",
+             w->agent.uuid);
+    static const char *const rows[][2] = {
+        {"sluice_device_busy_ratio", "} 0.07"},
+        {"sluice_device_decoder_busy_ratio", "} 0"},
+        {"sluice_device_memory_used_bytes", "} 1500"},
+        {"sluice_device_temperature_celsius", "} 61"},
+        {"sluice_device_power_watts", "} 70.5"},
+        {"sluice_device_sessions", "} 2"},
+        {"sluice_device_health", ",state=\"quarantined\"} 1"},
+        {"sluice_device_health", ",state=\"healthy\"} 0"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        snprintf(row, sizeof row, "\n%s%s%s\n", rows[i][0], labels, rows[i][1]);
+        if (!strstr((const char *)reply.body.data, row))
+            fail_msg("no %s", row);
+    }
+    assert_null(strstr((const char *)reply.body.data, "sluice_device_encoder_busy_ratio{"));
+    reply_free(&reply);
+
+    /* A word about the load alone is taken as well. */
+    gpu->telemetry.temperature_c = 62;
+    assert_int_equal(agent_sync(&w->agent, false), SL_OK);
+    assert_int_equal(device_number(w, "temperature_c"), 62);
+}
+
 static void test_nodes_devices_and_farm_status(void **state)
 {
     struct world *w = *state;
@@ -637,6 +719,7 @@ int main(void)
         WORLD(test_a_list_looks_at_so_many_rows_and_no_more),
         WORLD(test_status_has_the_shape_of_the_contract),
         WORLD(test_nodes_devices_and_farm_status),
+        WORLD(test_what_devices_say_of_themselves_is_told),
         WORLD(test_dead_letters_are_shown_redriven_and_dropped),
         WORLD(test_metrics_are_prometheus_text),
         WORLD(test_events_follow_what_changes),

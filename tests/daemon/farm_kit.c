@@ -339,7 +339,8 @@ void agent_open(struct agent *agent, struct farm *farm, int number)
     agent->fps = FARM_FPS;
     agent->patience_ns = SL_S_TO_NS(10);
     agent->session = (uint64_t)sl_now_ns();
-    agent->total = (struct demand){.cpu_millicores = 4000, .memory_bytes = INT64_C(64) << 30};
+    agent->total = (struct demand){
+        .cpu_millicores = 4000, .sessions = 1024, .memory_bytes = INT64_C(64) << 30};
     snprintf(agent->uuid, sizeof agent->uuid, "00000000-0000-4000-8000-%012d", number);
     snprintf(agent->name, sizeof agent->name, "node-%d", number);
     char url[64];
@@ -385,7 +386,8 @@ static void request_fill(struct agent *agent, bool park, struct sync_held *held,
                                               .encodes = 1 << CODEC_H264 | 1 << CODEC_H265,
                                               .decodes = 1 << CODEC_H264,
                                               .cpus = 4,
-                                              .memory_bytes = INT64_C(64) << 30};
+                                              .memory_bytes = INT64_C(64) << 30,
+                                              .telemetry = device_telemetry_unknown};
     strcpy(request->devices[0].device_id, "cpu");
     strcpy(request->devices[0].name, "a CPU of the test");
     for (int32_t i = 0; i < agent->device_count; i++)
