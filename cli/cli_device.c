@@ -6,19 +6,39 @@
 #include "cli/cli_table.h"
 #include "cli/cli_worker.h"
 
+/* "37 % 61 °C", of what is known; of a GPU the busiest of its parts. */
+static void load_put(const json_t *telemetry, char *out, size_t out_bytes)
+{
+    static const char *const parts[] = {"busy_percent", "encoder_percent", "decoder_percent"};
+    json_int_t busy = -1;
+    char heat[32] = "";
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        const json_t *part = json_object_get(telemetry, parts[i]);
+        if (json_is_integer(part) && json_integer_value(part) > busy)
+            busy = json_integer_value(part);
+    }
+    if (json_is_integer(json_object_get(telemetry, "temperature_c")))
+        snprintf(heat, sizeof heat, "%s%" JSON_INTEGER_FORMAT " °C", busy >= 0 ? ", " : "",
+                 cli_json_int(telemetry, "temperature_c"));
+    out[0] = '\0';
+    if (busy >= 0)
+        snprintf(out, out_bytes, "%" JSON_INTEGER_FORMAT " %%", busy);
+    strncat(out, heat, out_bytes - strlen(out) - 1);
+}
+
 void cli_device_print(const struct cli_term *term, const json_t *rows)
 {
     static const struct cli_column columns[] = {
         {"DEVICE", CLI_CUT, false},    {"KIND", CLI_KEEP, false},     {"HEALTH", CLI_STATE, false},
-        {"ENCODES", CLI_SPARE, false}, {"SESSIONS", CLI_SPARE, true}, {"NODE", CLI_SPARE, false},
-        {"NAME", CLI_CUT, false},      {"REASON", CLI_CUT, false},
+        {"ENCODES", CLI_SPARE, false}, {"SESSIONS", CLI_SPARE, true}, {"LOAD", CLI_SPARE, true},
+        {"NODE", CLI_SPARE, false},    {"NAME", CLI_CUT, false},      {"REASON", CLI_CUT, false},
     };
-    struct cli_table *table = cli_table_open(columns, 8);
+    struct cli_table *table = cli_table_open(columns, 9);
     size_t i;
     json_t *row;
     json_array_foreach(rows, i, row)
     {
-        char encodes[128] = "", sessions[48];
+        char encodes[128] = "", sessions[48], load[64];
         size_t at;
         json_t *codec;
         json_array_foreach(json_object_get(row, "encodes"), at, codec)
@@ -35,12 +55,14 @@ void cli_device_print(const struct cli_term *term, const json_t *rows)
         else
             snprintf(sessions, sizeof sessions, "%" JSON_INTEGER_FORMAT,
                      cli_json_int(row, "sessions_in_use"));
+        load_put(json_object_get(row, "telemetry"), load, sizeof load);
         const char *node = cli_json_text(row, "node");
         const char *cells[] = {cli_json_text(row, "device_id"),
                                cli_json_text(row, "kind"),
                                cli_json_text(row, "health"),
                                encodes,
                                sessions,
+                               load,
                                node[0] ? node : cli_json_text(row, "node_id"),
                                cli_json_text(row, "name"),
                                cli_json_text(row, "health_reason")};

@@ -40,7 +40,55 @@ static void rows_put(struct sl_buf *out, const struct hal_device *device)
     sl_buf_text(out, "]");
 }
 
-/* The shape of docs/architecture.md's devices, with what each can encode beside it. */
+static void codecs_put(struct sl_buf *out, const char *name, uint32_t codecs)
+{
+    const char *between = "";
+    sl_buf_printf(out, "\"%s\": [", name);
+    for (int codec = 0; codec < CODEC_COUNT; codec++)
+        if (codecs & 1u << codec) {
+            sl_buf_printf(out, "%s\"%s\"", between, codec_word((enum codec)codec));
+            between = ", ";
+        }
+    sl_buf_text(out, "], ");
+}
+
+static void rates_put(struct sl_buf *out, const struct device_row *row)
+{
+    const char *between = "";
+    sl_buf_text(out, "\"mpix_per_s\": {");
+    for (int codec = 0; codec < CODEC_COUNT; codec++)
+        if (row->encodes & 1u << codec && row->mpix_per_s[codec] > 0) {
+            sl_buf_printf(out, "%s\"%s\": %" PRId64, between, codec_word((enum codec)codec),
+                          row->mpix_per_s[codec]);
+            between = ", ";
+        }
+    sl_buf_text(out, "}, ");
+}
+
+/* What is known; what is not is left out. */
+static void telemetry_put(struct sl_buf *out, const struct device_telemetry *t)
+{
+    const struct {
+        const char *name;
+        int64_t value;
+    } members[] = {{"busy_percent", t->busy_percent},
+                   {"encoder_percent", t->encoder_percent},
+                   {"decoder_percent", t->decoder_percent},
+                   {"memory_used_bytes", t->memory_used_bytes},
+                   {"temperature_c", t->temperature_c}};
+    const char *between = "";
+    sl_buf_text(out, "\"telemetry\": {");
+    for (size_t i = 0; i < sizeof members / sizeof *members; i++)
+        if (members[i].value >= 0) {
+            sl_buf_printf(out, "%s\"%s\": %" PRId64, between, members[i].name, members[i].value);
+            between = ", ";
+        }
+    if (t->power_mw >= 0)
+        sl_buf_printf(out, "%s\"power_watts\": %.15g", between, (double)t->power_mw / 1000);
+    sl_buf_text(out, "}, ");
+}
+
+/* The members of /api/v1/devices (scheduler/api/api_farm.c), and more of what each can encode. */
 static void device_put(struct sl_buf *out, const struct hal_device *device)
 {
     struct device_row row;
@@ -52,15 +100,15 @@ static void device_put(struct sl_buf *out, const struct hal_device *device)
     text_put(out, "health", device_health_word(row.health));
     if (row.health_reason[0])
         text_put(out, "health_reason", row.health_reason);
-    sl_buf_text(out, "\"encodes\": [");
-    bool first = true;
-    for (int codec = 0; codec < CODEC_COUNT; codec++)
-        if (row.encodes & 1u << codec) {
-            sl_buf_printf(out, "%s\"%s\"", first ? "" : ", ", codec_word((enum codec)codec));
-            first = false;
-        }
-    sl_buf_printf(out, "], \"sessions_in_use\": %d, \"session_limit\": %d, ", row.sessions_in_use,
+    else
+        sl_buf_text(out, "\"health_reason\": null, ");
+    codecs_put(out, "encodes", row.encodes);
+    codecs_put(out, "ten_bit", row.encodes_ten_bit);
+    codecs_put(out, "decodes", row.decodes);
+    sl_buf_printf(out, "\"sessions_in_use\": %d, \"session_limit\": %d, ", row.sessions_in_use,
                   row.session_limit);
+    rates_put(out, &row);
+    telemetry_put(out, &row.telemetry);
     text_put(out, "driver", device->driver);
     sl_buf_printf(out, "\"standin\": %s, ", device->standin ? "true" : "false");
     sl_buf_printf(out, "\"cpus\": %d, \"memory_bytes\": %" PRId64 ", ", device->cpus,

@@ -173,12 +173,35 @@ class Devices(unittest.TestCase):
                        lambda: standin.farm.up.text()[-2000:])
             self.assertEqual([gpu["health"] for gpu in standin.gpus()], ["quarantined", "healthy"])
 
+    def load_is_told(self, standin, gpu):
+        """What the stand-in's NVML says: 40 degrees and 20 watts at least."""
+        def telemetry():
+            return standin.gpus()[0]["telemetry"]
+
+        wait_until(lambda: telemetry().get("temperature_c", 0) >= 40, 20, telemetry)
+        # A probe says that as well; how busy CPUs are is known to what watches alone.
+        wait_until(lambda: standin.farm.api("GET", "/api/v1/devices")[1]["devices"][0]["telemetry"], 20, standin.gpus)
+        self.assertGreaterEqual(telemetry()["power_watts"], 20)
+        self.assertIn("busy_percent", telemetry())
+        self.assertIn(", CUDA", gpu["driver"])
+        self.assertTrue(gpu["standin"])
+        self.assertIn("h265", gpu["ten_bit"])
+        lines = standin.farm.api("GET", "/metrics")[1].splitlines()
+        ours = {line.split("{")[0]: float(line.split()[-1]) for line in lines if 'device="%s"' % gpu["device_id"] in line
+                and "sluice_device_health" not in line}
+        self.assertGreaterEqual(ours["sluice_device_temperature_celsius"], 40)
+        self.assertGreaterEqual(ours["sluice_device_power_watts"], 20)
+        self.assertLessEqual(ours["sluice_device_busy_ratio"], 1)
+        self.assertEqual([line.split()[-1] for line in lines if 'device="%s"' % gpu["device_id"] in line and
+                          'state="healthy"' in line], ["1"])
+
     def test_both_kinds_are_there_and_a_policy_chooses(self):
         with Standin("kinds", "nvenc=1,vaapi=1", "", "vaapi") as standin:
             code, document = standin.farm.api("GET", "/api/v1/devices")
             rows = {row["kind"]: row for row in document["devices"]}
             self.assertEqual((code, sorted(rows)), (200, ["cpu", "nvenc", "vaapi"]))
             self.assertTrue(all("stand-in" in rows[kind]["name"] for kind in ("nvenc", "vaapi")), rows)
+            self.load_is_told(standin, rows["nvenc"])
             status = self.whole(standin, standin.farm.submit(source(3), "gpu"), "vaapi")
             self.assertEqual({d for r in status["renditions"] for d in r["devices"]}, {rows["vaapi"]["device_id"]})
 
