@@ -11,6 +11,7 @@
 #include "package/cmaf.h"
 #include "wire/wire_control.h"
 #include "worker/backends.h"
+#include "worker/prove_measure.h"
 
 #define WIDTH      320
 #define HEIGHT     180
@@ -68,6 +69,8 @@ struct looked {
     struct hal_golden *golden;
     int64_t worst_at;
     double worst;
+    struct prove_measure *measure;
+    struct sl_failure measuring;
 };
 
 static void look(void *arg, int64_t number, const struct hal_frame *picture)
@@ -78,10 +81,14 @@ static void look(void *arg, int64_t number, const struct hal_frame *picture)
         looked->worst = psnr;
         looked->worst_at = number;
     }
+    if (looked->measuring.code == SL_OK)
+        prove_measure_agree(looked->measure, hal_golden_frame(looked->golden, (int32_t)number),
+                            picture, psnr, &looked->measuring);
 }
 
-static int read_back(struct hal_session *session, const struct hal_row *row,
-                     const struct chunk *chunk, struct hal_golden *planar, struct sl_failure *why)
+static int read_back(struct hal_session *session, const struct hal_device *device,
+                     const struct hal_row *row, const struct chunk *chunk,
+                     struct hal_golden *planar, struct sl_failure *why)
 {
     struct cmaf_track track = {
         .codec = row->codec,
@@ -110,6 +117,8 @@ static int read_back(struct hal_session *session, const struct hal_row *row,
     struct sl_buf init = {0}, segment = {0};
     int code = hal_encode_extradata(session, &track.extradata, &track.extradata_bytes);
     if (code == SL_OK)
+        code = prove_measure_open(device, WIDTH, HEIGHT, &looked.measure, why);
+    if (code == SL_OK)
         code = cmaf_open(&track, &writer, why);
     if (code == SL_OK)
         code = cmaf_init(writer, &init, why);
@@ -122,6 +131,9 @@ static int read_back(struct hal_session *session, const struct hal_row *row,
         code = sl_fail(why, SL_EMISMATCH,
                        "picture %lld comes back at %.1f dB of what went in; at least %.0f is right",
                        (long long)looked.worst_at, looked.worst, PSNR_LEAST);
+    if (code == SL_OK && looked.measuring.code != SL_OK)
+        code = sl_fail(why, looked.measuring.code, "%s", looked.measuring.message);
+    prove_measure_close(&looked.measure);
     cmaf_close(&writer);
     sl_buf_fini(&init);
     sl_buf_fini(&segment);
@@ -160,7 +172,7 @@ static int row_prove(struct hal_device *device, const struct hal_row *row, struc
     if (code == SL_OK)
         code = encode(session, golden, &chunk, why);
     if (code == SL_OK)
-        code = read_back(session, row, &chunk, planar, why);
+        code = read_back(session, device, row, &chunk, planar, why);
     hal_encode_close(&session);
     hal_golden_close(&golden);
     hal_golden_close(&planar);

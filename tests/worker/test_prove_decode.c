@@ -17,6 +17,7 @@
 #include "tests/standin/standin_run.h"
 #include "worker/backends.h"
 #include "worker/prove_decode.h"
+#include "worker/prove_measure.h"
 
 #define WIDTH  178 /* no multiple of any alignment */
 #define HEIGHT 98
@@ -113,12 +114,39 @@ static void test_a_promise_to_decode_is_tried(void **state)
     assert_int_equal(promising.rows[0].layouts, device.rows[0].layouts);
 }
 
+/* A proof asks the GPU's kernel what each picture is at, and takes no other answer than the CPU's. */
+static void test_the_kernels_measure_is_the_cpus(void **state)
+{
+    (void)state;
+    struct prove_measure *measure = NULL;
+    struct hal_golden *want = NULL, *got = NULL;
+    struct sl_failure why = {0};
+    if (prove_measure_open(&device, WIDTH, HEIGHT, &measure, &why) != SL_OK)
+        fail_msg("%s", why.message);
+    if (kind == DEVICE_NVENC && !measure)
+        skip(); /* built without kernels */
+    assert_int_equal(hal_golden_open(HAL_I420, WIDTH, HEIGHT, &want), SL_OK);
+    assert_int_equal(hal_golden_open(HAL_I420, WIDTH, HEIGHT, &got), SL_OK);
+    for (int32_t i = 0; i < 3; i++) {
+        const struct hal_frame *picture = hal_golden_frame(got, i);
+        double psnr = hal_golden_psnr(want, 1, picture);
+        const struct hal_frame *right = hal_golden_frame(want, 1);
+        assert_int_equal(prove_measure_agree(measure, right, picture, psnr, &why), SL_OK);
+        assert_int_equal(prove_measure_agree(measure, right, picture, psnr + 0.05, &why),
+                         kind == DEVICE_NVENC ? SL_EMISMATCH : SL_OK);
+    }
+    hal_golden_close(&want);
+    hal_golden_close(&got);
+    prove_measure_close(&measure);
+}
+
 int main(int argc, char **argv)
 {
     static const struct standin_run runs[] = {{.name = "nvenc"}, {.name = "vaapi"}};
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_device_that_cannot_decode_is_found_out),
         cmocka_unit_test(test_a_promise_to_decode_is_tried),
+        cmocka_unit_test(test_the_kernels_measure_is_the_cpus),
     };
     if (argc < 2)
         return standin_run_all(argv[0], runs, 2);
