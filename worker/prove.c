@@ -6,12 +6,12 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "gpu/gpu_agree.h"
 #include "hal/hal_golden.h"
 #include "media/media_check.h"
 #include "package/cmaf.h"
 #include "wire/wire_control.h"
 #include "worker/backends.h"
-#include "worker/prove_measure.h"
 
 #define WIDTH      320
 #define HEIGHT     180
@@ -69,7 +69,7 @@ struct looked {
     struct hal_golden *golden;
     int64_t worst_at;
     double worst;
-    struct prove_measure *measure;
+    struct gpu_agree *measure;
     struct sl_failure measuring;
 };
 
@@ -82,8 +82,8 @@ static void look(void *arg, int64_t number, const struct hal_frame *picture)
         looked->worst_at = number;
     }
     if (looked->measuring.code == SL_OK)
-        prove_measure_agree(looked->measure, hal_golden_frame(looked->golden, (int32_t)number),
-                            picture, psnr, &looked->measuring);
+        gpu_agree_on(looked->measure, hal_golden_frame(looked->golden, (int32_t)number), picture,
+                     psnr, &looked->measuring);
 }
 
 static int read_back(struct hal_session *session, const struct hal_device *device,
@@ -117,7 +117,7 @@ static int read_back(struct hal_session *session, const struct hal_device *devic
     struct sl_buf init = {0}, segment = {0};
     int code = hal_encode_extradata(session, &track.extradata, &track.extradata_bytes);
     if (code == SL_OK)
-        code = prove_measure_open(device, WIDTH, HEIGHT, &looked.measure, why);
+        code = gpu_agree_open(device, WIDTH, HEIGHT, &looked.measure, why);
     if (code == SL_OK)
         code = cmaf_open(&track, &writer, why);
     if (code == SL_OK)
@@ -133,7 +133,7 @@ static int read_back(struct hal_session *session, const struct hal_device *devic
                        (long long)looked.worst_at, looked.worst, PSNR_LEAST);
     if (code == SL_OK && looked.measuring.code != SL_OK)
         code = sl_fail(why, looked.measuring.code, "%s", looked.measuring.message);
-    prove_measure_close(&looked.measure);
+    gpu_agree_close(&looked.measure);
     cmaf_close(&writer);
     sl_buf_fini(&init);
     sl_buf_fini(&segment);

@@ -11,13 +11,13 @@
 #include <cmocka.h>
 
 #include "encoders/encoders.h"
+#include "gpu/gpu_agree.h"
 #include "gpu/gpu_decode.h"
 #include "hal/hal_golden.h"
 #include "media/media_exact.h"
 #include "tests/standin/standin_run.h"
 #include "worker/backends.h"
 #include "worker/prove_decode.h"
-#include "worker/prove_measure.h"
 
 #define WIDTH  178 /* no multiple of any alignment */
 #define HEIGHT 98
@@ -118,10 +118,10 @@ static void test_a_promise_to_decode_is_tried(void **state)
 static void test_the_kernels_measure_is_the_cpus(void **state)
 {
     (void)state;
-    struct prove_measure *measure = NULL;
+    struct gpu_agree *measure = NULL;
     struct hal_golden *want = NULL, *got = NULL;
     struct sl_failure why = {0};
-    if (prove_measure_open(&device, WIDTH, HEIGHT, &measure, &why) != SL_OK)
+    if (gpu_agree_open(&device, WIDTH, HEIGHT, &measure, &why) != SL_OK)
         fail_msg("%s", why.message);
     if (kind == DEVICE_NVENC && !measure)
         skip(); /* built without kernels */
@@ -131,13 +131,13 @@ static void test_the_kernels_measure_is_the_cpus(void **state)
         const struct hal_frame *picture = hal_golden_frame(got, i);
         double psnr = hal_golden_psnr(want, 1, picture);
         const struct hal_frame *right = hal_golden_frame(want, 1);
-        assert_int_equal(prove_measure_agree(measure, right, picture, psnr, &why), SL_OK);
-        assert_int_equal(prove_measure_agree(measure, right, picture, psnr + 0.05, &why),
+        assert_int_equal(gpu_agree_on(measure, right, picture, psnr, &why), SL_OK);
+        assert_int_equal(gpu_agree_on(measure, right, picture, psnr + 0.05, &why),
                          kind == DEVICE_NVENC ? SL_EMISMATCH : SL_OK);
     }
     hal_golden_close(&want);
     hal_golden_close(&got);
-    prove_measure_close(&measure);
+    gpu_agree_close(&measure);
 }
 
 int main(int argc, char **argv)

@@ -1,4 +1,4 @@
-#include "worker/prove_measure.h"
+#include "gpu/gpu_agree.h"
 
 #include <libavutil/hwcontext.h>
 #include <math.h>
@@ -13,7 +13,7 @@
 /* What hal_golden_psnr says of equal pictures, and what stands here for infinite. */
 #define EQUAL_DB 100.0
 
-struct prove_measure {
+struct gpu_agree {
     AVBufferRef *context;
     AVFrame *host;
     AVFrame *surfaces[2];
@@ -41,12 +41,12 @@ static AVFrame *surface_make(AVBufferRef *context, int32_t width, int32_t height
     return surface;
 }
 
-int prove_measure_open(const struct hal_device *device, int32_t width, int32_t height,
-                       struct prove_measure **out, struct sl_failure *why)
+int gpu_agree_open(const struct hal_device *device, int32_t width, int32_t height,
+                   struct gpu_agree **out, struct sl_failure *why)
 {
     if (device->kind != DEVICE_NVENC || !gpu_kernels_available())
         return SL_OK;
-    struct prove_measure *measure = calloc(1, sizeof *measure);
+    struct gpu_agree *measure = calloc(1, sizeof *measure);
     if (!measure)
         return sl_fail(why, SL_ENOMEM, "no memory for golden pictures");
     *out = measure;
@@ -69,7 +69,7 @@ int prove_measure_open(const struct hal_device *device, int32_t width, int32_t h
     return SL_OK;
 }
 
-static int picture_upload(const struct prove_measure *measure, const struct hal_frame *from,
+static int picture_upload(const struct gpu_agree *measure, const struct hal_frame *from,
                           AVFrame *into, struct sl_failure *why)
 {
     AVFrame *host = measure->host;
@@ -87,8 +87,8 @@ static int picture_upload(const struct prove_measure *measure, const struct hal_
                : sl_fail(why, SL_EDEVICELOST, "a golden picture does not reach the GPU (%d)", rc);
 }
 
-int prove_measure_agree(struct prove_measure *measure, const struct hal_frame *want,
-                        const struct hal_frame *got, double psnr, struct sl_failure *why)
+int gpu_agree_on(struct gpu_agree *measure, const struct hal_frame *want,
+                 const struct hal_frame *got, double psnr, struct sl_failure *why)
 {
     struct gpu_measure found;
     if (!measure || measure->unsupported)
@@ -117,9 +117,9 @@ int prove_measure_agree(struct prove_measure *measure, const struct hal_frame *w
                          psnr);
 }
 
-void prove_measure_close(struct prove_measure **measure)
+void gpu_agree_close(struct gpu_agree **measure)
 {
-    struct prove_measure *m = *measure;
+    struct gpu_agree *m = *measure;
     if (!m)
         return;
     for (int i = 0; i < 2; i++)
