@@ -6,12 +6,15 @@
 #include "base/log.h"
 #include "base/time.h"
 
-#define PROBE_AGAIN_FIRST_NS SL_S_TO_NS(1)
-#define PROBE_AGAIN_MAX_NS   SL_S_TO_NS(60)
+#define PROBE_AGAIN_FIRST_NS  SL_S_TO_NS(1)
+#define PROBE_AGAIN_MAX_NS    SL_S_TO_NS(60)
+/* For a GPU that said nothing of encoders; twice as long each time. One without any is left alone in the end. */
+#define ENCODERS_AGAIN_NS     SL_S_TO_NS(10)
+#define ENCODERS_AGAIN_MAX_NS SL_S_TO_NS(640)
 /* Beyond the CPUs, so that probing or packaging one video need not wait for another's encodes. */
-#define LIGHT_MILLICORES     500
+#define LIGHT_MILLICORES      500
 /* Where no device has a limit. */
-#define SESSIONS_UNLIMITED   1024
+#define SESSIONS_UNLIMITED    1024
 
 static const struct device_row *cpu_find(const struct device_row *rows, int32_t count)
 {
@@ -133,6 +136,44 @@ static void workers_recover(struct agent *agent, const struct device_row *rows, 
     }
 }
 
+/* A GPU that was lost, or had no session to spare, when the agent started. */
+static bool encoders_lack(struct agent *agent)
+{
+    struct device_row rows[NODE_DEVICES_MAX];
+    int32_t count = device_table_rows(agent->devices, rows);
+    for (int32_t i = 0; i < count; i++)
+        if (rows[i].kind != DEVICE_CPU && !rows[i].encodes && rows[i].health != HEALTH_QUARANTINED)
+            return true;
+    return false;
+}
+
+/* With the lock held on entry and return. */
+static void encoders_ask(struct agent *agent, int64_t wait_ns)
+{
+    struct device_row rows[NODE_DEVICES_MAX];
+    struct sl_failure why = {0};
+    int32_t count = 0;
+    int64_t until_ns = sl_now_ns() + wait_ns;
+    for (int64_t left_ns = wait_ns; left_ns > 0 && !agent->quit && !agent->workers.code;
+         left_ns = until_ns - sl_now_ns())
+        agent_pause(agent, left_ns);
+    if (agent->quit || agent->workers.code)
+        return;
+    pthread_mutex_unlock(&agent->lock);
+    bool taken =
+        worker_process_probe(agent->worker, rows, NODE_DEVICES_MAX, &count, &why) == SL_OK &&
+        device_table_encoders_take(agent->devices, rows, count);
+    if (taken) {
+        sl_info(NULL, "a device that encoded nothing at the start does so now");
+        agent_speeds_take(agent);
+    }
+    pthread_mutex_lock(&agent->lock);
+    if (taken)
+        agent_devices_state(agent);
+    if (taken)
+        pthread_cond_broadcast(&agent->changed);
+}
+
 void *agent_prober(void *arg)
 {
     struct agent *agent = arg;
@@ -160,11 +201,17 @@ void *agent_prober(void *arg)
         wait_ns = later(wait_ns);
     }
     pthread_mutex_lock(&agent->lock);
+    wait_ns = ENCODERS_AGAIN_NS;
     while (!agent->quit) {
-        if (agent->workers.code)
+        if (agent->workers.code) {
             workers_recover(agent, rows, count);
-        else
+            wait_ns = ENCODERS_AGAIN_NS; /* it takes the rows of the start */
+        } else if (wait_ns <= ENCODERS_AGAIN_MAX_NS && encoders_lack(agent)) {
+            encoders_ask(agent, wait_ns);
+            wait_ns *= 2;
+        } else {
             pthread_cond_wait(&agent->changed, &agent->lock);
+        }
     }
     pthread_mutex_unlock(&agent->lock);
     return NULL;

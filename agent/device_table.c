@@ -76,6 +76,15 @@ void device_table_fill(struct device_table *t, const struct device_row *rows, in
     pthread_mutex_unlock(&t->lock);
 }
 
+bool device_table_encoders_take(struct device_table *t, const struct device_row *rows,
+                                int32_t count)
+{
+    pthread_mutex_lock(&t->lock);
+    bool taken = hal_table_encoders_take(&t->table, rows, count);
+    pthread_mutex_unlock(&t->lock);
+    return taken;
+}
+
 void device_table_speeds(struct device_table *t, const struct hal_speeds *speeds)
 {
     pthread_mutex_lock(&t->lock);

@@ -22,6 +22,9 @@ void device_table_close(struct device_table **table);
 /* What a probe found. Settings that name a device that is not there are said in the log. */
 void device_table_fill(struct device_table *table, const struct device_row *rows, int32_t count);
 
+/* hal_table_encoders_take. */
+bool device_table_encoders_take(struct device_table *table, const struct device_row *rows,
+                                int32_t count);
 void device_table_speeds(struct device_table *table, const struct hal_speeds *speeds);
 
 int device_table_claim(struct device_table *table, enum codec codec, const char *encoder,

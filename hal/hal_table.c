@@ -141,6 +141,23 @@ void hal_table_speeds(struct hal_table *table, const struct hal_speeds *speeds)
     }
 }
 
+bool hal_table_encoders_take(struct hal_table *table, const struct device_row *rows, int32_t count)
+{
+    bool taken = false;
+    for (int32_t i = 0; i < count; i++) {
+        struct hal_device *device = hal_table_find(table, rows[i].device_id);
+        struct device_row now;
+        if (!device || !rows[i].encodes)
+            continue;
+        hal_device_report(device, &now);
+        if (now.encodes)
+            continue;
+        rows_make(&rows[i], device);
+        taken = true;
+    }
+    return taken;
+}
+
 struct hal_device *hal_table_find(struct hal_table *table, const char *device_id)
 {
     for (int32_t i = 0; i < table->count; i++)

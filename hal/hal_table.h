@@ -75,6 +75,10 @@ void hal_table_speeds(struct hal_table *table, const struct hal_speeds *speeds);
 /* Of the rows' devices that are there. */
 void hal_table_telemetry(struct hal_table *table, const struct device_row *rows, int32_t count);
 
+/* Of devices that encoded nothing when they were probed: ill, or without a free session. True: a later probe found what one
+ * of them encodes. */
+bool hal_table_encoders_take(struct hal_table *table, const struct device_row *rows, int32_t count);
+
 /* NULL where it is not there. */
 struct hal_device *hal_table_find(struct hal_table *table, const char *device_id);
 void hal_table_rows(const struct hal_table *table, struct device_row rows[NODE_DEVICES_MAX]);

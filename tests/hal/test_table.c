@@ -185,6 +185,31 @@ static void test_a_proof_counts_beside_what_leases_open(void **state)
     hal_table_release(&table, &none);
 }
 
+static void test_a_later_probe_gives_encoders_to_a_device_that_had_none(void **state)
+{
+    (void)state;
+    struct device_row rows[] = {gpu("a", 0, SCOPE_NONE), gpu("b", 0, SCOPE_NONE)};
+    struct device_row later[] = {rows[0], rows[1], gpu("new", 0, SCOPE_NONE)};
+    rows[1].encodes = rows[1].encodes_ten_bit = 0;
+    rows[1].decodes = 1u << CODEC_H264;
+    later[0].encodes = 1u << CODEC_H264; /* what is known stays */
+    struct hal_table table = table_of(rows, 2);
+    struct hal_claim held = claim_of(&table, 2);
+    struct device_row out[NODE_DEVICES_MAX];
+    hal_table_note(&table, hal_table_find(&table, "b"), NULL, SL_EDEVICELOST, "gone");
+    assert_false(hal_table_encoders_take(&table, rows, 2));
+    assert_true(hal_table_encoders_take(&table, later, 3));
+    assert_false(hal_table_encoders_take(&table, later, 3));
+    hal_table_rows(&table, out);
+    assert_int_equal(table.count, 2);
+    assert_int_equal(out[0].encodes, rows[0].encodes);
+    assert_int_equal(out[0].sessions_in_use, 2);
+    assert_int_equal(out[1].encodes, later[1].encodes);
+    assert_int_equal(out[1].encodes_ten_bit, later[1].encodes_ten_bit);
+    assert_int_equal(out[1].health, HEALTH_QUARANTINED);
+    hal_table_release(&table, &held);
+}
+
 static void test_settings_limit_and_disable(void **state)
 {
     (void)state;
@@ -305,6 +330,7 @@ int main(void)
         cmocka_unit_test(test_a_limit_is_learned_and_forgotten),
         cmocka_unit_test(test_what_is_learned_comes_down_to_the_true_limit_and_not_below),
         cmocka_unit_test(test_a_proof_counts_beside_what_leases_open),
+        cmocka_unit_test(test_a_later_probe_gives_encoders_to_a_device_that_had_none),
         cmocka_unit_test(test_settings_limit_and_disable),
         cmocka_unit_test(test_a_device_that_knows_the_video_is_preferred_among_equals),
         cmocka_unit_test(test_health_outlives_a_probe_and_a_proving_device_gets_one_session),
