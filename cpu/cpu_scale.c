@@ -37,7 +37,8 @@ struct cpu_scale {
     bool copy;
     zimg_filter_graph *graph;
     void *scratch;
-    AVFrame *aligned_from; /* when a decoder's planes are not aligned as zimg reads them */
+    AVFrame *
+        aligned_from; /* when a decoder's planes are not as zimg reads them: aligned, with whole chroma samples */
     AVFrame *aligned_into;
     AVFrame *planar; /* chroma (with P010 luma too) before it is packed */
 };
@@ -119,13 +120,23 @@ static void describe(zimg_image_format *out, const AVPixFmtDescriptor *desc, int
     }
 }
 
+/* zimg has no halves of chroma samples: an odd picture is one more sample wide, which is not shown. */
+static int whole(int size, int log2)
+{
+    return AV_CEIL_RSHIFT(size, log2) << log2;
+}
+
 static int graph_build(struct cpu_scale *scale, const AVPixFmtDescriptor *from_desc,
                        const AVPixFmtDescriptor *into_desc, struct sl_failure *why)
 {
     const struct geometry *from = &scale->from;
     const struct cpu_scale_target *target = &scale->target;
     zimg_image_format src, dst;
-    describe(&src, from_desc, from->width, from->height, from->full_range);
+    describe(&src, from_desc, whole(from->width, from_desc->log2_chroma_w),
+             whole(from->height, from_desc->log2_chroma_h), from->full_range);
+    src.active_region.left = src.active_region.top = 0;
+    src.active_region.width = from->width;
+    src.active_region.height = from->height;
     describe(&dst, into_desc, target->width, target->height, target->full_range);
     src.matrix_coefficients = (zimg_matrix_coefficients_e)from->matrix;
     src.transfer_characteristics = (zimg_transfer_characteristics_e)from->transfer;
@@ -257,7 +268,20 @@ static AVFrame *stand_in(AVFrame **kept, int format, int width, int height, int 
 static void planes_copy(AVFrame *into, const AVFrame *from)
 {
     av_image_copy(into->data, into->linesize, (const uint8_t **)from->data, from->linesize,
-                  (enum AVPixelFormat)into->format, into->width, into->height);
+                  (enum AVPixelFormat)into->format, from->width, from->height);
+}
+
+/* Luma up to the end of the last chroma sample is that of the edge. */
+static void edges_repeat(AVFrame *into, const AVFrame *from, const AVPixFmtDescriptor *desc)
+{
+    size_t sample = desc->comp[0].depth > 8 ? 2 : 1;
+    for (int y = 0; y < into->height; y++) {
+        uint8_t *row = into->data[0] + (ptrdiff_t)y * into->linesize[0];
+        if (y >= from->height)
+            memcpy(row, row - into->linesize[0], (size_t)into->width * sample);
+        for (int x = from->width; x < into->width; x++)
+            memcpy(row + (size_t)x * sample, row + (size_t)(x - 1) * sample, sample);
+    }
 }
 
 static void chroma_fill_grey(AVFrame *into, bool deep)
@@ -355,12 +379,14 @@ static int picture_scale(struct cpu_scale *scale, const AVFrame *from, AVFrame *
     int planes = grey ? 1 : 3;
     const AVFrame *src = from;
     AVFrame *dst = into;
-    if (!is_aligned(from, planes, scale->align)) {
-        AVFrame *copy =
-            stand_in(&scale->aligned_from, from->format, from->width, from->height, scale->align);
+    int width = whole(from->width, desc->log2_chroma_w);
+    int height = whole(from->height, desc->log2_chroma_h);
+    if (!is_aligned(from, planes, scale->align) || width != from->width || height != from->height) {
+        AVFrame *copy = stand_in(&scale->aligned_from, from->format, width, height, scale->align);
         if (!copy)
             return sl_fail(why, SL_ENOMEM, "no memory for an aligned picture");
         planes_copy(copy, from);
+        edges_repeat(copy, from, desc);
         src = copy;
     }
     if (!is_aligned(into, planes, scale->align)) {

@@ -119,6 +119,48 @@ static void test_every_planar_format_comes_out_right(void **state)
     }
 }
 
+/* VP9 and AV1 have pictures of any size; their last chroma samples then lie half outside. */
+static void test_odd_sizes_come_out_whole(void **state)
+{
+    (void)state;
+    static const enum AVPixelFormat formats[] = {AV_PIX_FMT_YUV420P, AV_PIX_FMT_YUV420P10LE,
+                                                 AV_PIX_FMT_YUV422P, AV_PIX_FMT_YUV411P};
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        const AVPixFmtDescriptor *desc = av_pix_fmt_desc_get(formats[i]);
+        AVFrame *from = frame_make(formats[i], 641, 363);
+        AVFrame *into = frame_make(AV_PIX_FMT_YUV420P, 426, 240);
+        struct cpu_scale_target target = target_of(426, 240);
+        for (int p = 0; p < 3; p++) {
+            int w = p ? 1 << desc->log2_chroma_w : 1, h = p ? 1 << desc->log2_chroma_h : 1;
+            int rows = (from->height + h - 1) / h;
+            /* What stands beside a picture is none of it. */
+            memset(from->data[p], 0, (size_t)(from->linesize[p] * rows));
+            for (int y = 0; y < rows; y++)
+                for (int x = 0; x < (from->width + w - 1) / w; x++) {
+                    double v = 16 + 219 * shade(p, (x * w + 0.5) / from->width,
+                                                (y + 0.5) * h / from->height);
+                    uint8_t *row = from->data[p] + (ptrdiff_t)y * from->linesize[p];
+                    if (desc->comp[0].depth == 8)
+                        row[x] = (uint8_t)lrint(v);
+                    else
+                        ((uint16_t *)(void *)row)[x] = (uint16_t)lrint(v * 4);
+                }
+        }
+        scale_once(from, &target, into);
+        double error = error_max(into);
+        if (error > 1.25)
+            fail_msg("%s is off by %.2f", desc->name, error);
+        for (int y = 0; y < into->height; y++)
+            for (int x = y < into->height - 1 ? into->width - 1 : 0; x < into->width; x++) {
+                double want =
+                    16 + 219 * shade(0, (x + 0.5) / into->width, (y + 0.5) / into->height);
+                assert_true(fabs(value_at(into, 0, x, y) - want) < 3);
+            }
+        av_frame_free(&from);
+        av_frame_free(&into);
+    }
+}
+
 /* Subsampled sources: their own samples are sited left already, as painted here half a sample off; compare with
  * another scaler instead of the formula. */
 static void test_scaling_agrees_with_another_scaler(void **state)
@@ -398,6 +440,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_planar_format_comes_out_right),
+        cmocka_unit_test(test_odd_sizes_come_out_whole),
         cmocka_unit_test(test_scaling_agrees_with_another_scaler),
         cmocka_unit_test(test_the_targets_own_picture_is_only_copied),
         cmocka_unit_test(test_full_range_becomes_limited),
