@@ -5,7 +5,7 @@ import { upload } from "./upload.js";
 
 const PAGE = 25;
 const TITLES = ["Name", "Status", "Progress", "Policy", "Priority", "Added", ""];
-const NODE_TITLES = ["Node", "State", "Running", "CPU in use", "Encodes", ""];
+const NODE_TITLES = ["Node", "State", "Running", "CPU in use", "Devices", ""];
 
 const address = new URL(location.href);
 const view = { status: address.searchParams.get("status") || "", search: address.searchParams.get("q") || "", next: address.searchParams.get("next") || "" };
@@ -103,11 +103,24 @@ async function undrain(node) {
     act(() => post(`/api/v1/nodes/${encodeURIComponent(node.node_id)}/undrain`), `${name} takes work again.`);
 }
 
+// "37 % busy, 61 °C", of what is known; of a GPU the busiest of its parts.
+function load(telemetry) {
+  const parts = [telemetry.busy_percent, telemetry.encoder_percent, telemetry.decoder_percent].filter((part) => part !== undefined);
+  const said = parts.length ? [Math.max(...parts) + " % busy"] : [];
+  if (telemetry.temperature_c !== undefined) said.push(telemetry.temperature_c + " °C");
+  return said.join(", ");
+}
+
+function deviceLine(device) {
+  const said = [device.encodes.map(clean).join(" ") || "no encoder", load(device.telemetry)].filter(Boolean).join(" · ");
+  const ill = device.health !== "healthy";
+  return el("div", { class: "device" }, el("span", {}, clean(device.name)), ill ? badge(device.health) : null,
+    el("span", { class: "id" }, said), ill && device.health_reason ? el("span", { class: "id" }, clean(device.health_reason)) : null);
+}
+
 function nodeRow(node) {
   const name = clean(node.name) || node.node_id, drains = node.state === "draining" || node.state === "drained";
   const total = node.capacity?.cpu_millicores || 0, used = node.used?.cpu_millicores || 0;
-  const encodes = [...new Set(node.devices.flatMap((device) => device.encodes.map((codec) => `${codec} (${device.kind})`)))].join(", ");
-  const ill = node.devices.filter((device) => device.health !== "healthy" && device.health !== "ok" && device.health_reason);
   const button = drains
     ? el("button", { type: "button", id: "node-" + node.node_id, "aria-label": "Undrain " + name, onclick: () => undrain(node) }, "Undrain")
     : node.state === "lost" ? null
@@ -116,7 +129,7 @@ function nodeRow(node) {
     [el("span", { class: "name" }, name), node.spot ? el("span", { class: "id" }, "spot") : null],
     badge(node.state), String(node.running),
     el("span", { class: "with-number" }, progress(total ? Math.round((used * 100) / total) : 0, "CPU of " + name), el("span", {}, `${(used / 1000).toFixed(1)} of ${(total / 1000).toFixed(1)}`)),
-    [encodes, ...ill.map((device) => el("span", { class: "id" }, `${clean(device.name)}: ${clean(device.health_reason)}`))],
+    el("div", {}, ...node.devices.map(deviceLine)),
     [button],
   ], { "data-node": node.node_id });
 }
@@ -200,4 +213,6 @@ function soon() {
 follow(soon);
 // Events tell of changes of state; how far a video has come is asked for while one is under way.
 setInterval(() => { if (!document.hidden && shown.some((video) => !FINAL.includes(video.status))) refresh(); }, 2000);
+// Loads of devices are no events either.
+setInterval(() => { if (!document.hidden) loadNodes().catch(() => {}); }, 10000);
 setInterval(() => { for (const time of document.querySelectorAll("time")) time.textContent = ago(time.dateTime); }, 30000);
