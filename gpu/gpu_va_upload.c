@@ -64,6 +64,7 @@ static void planes_put(const struct hal_frame *in, AVFrame *out)
     bool deep = is_ten_bit(in->layout);
     bool paired = in->layout == HAL_NV12 || in->layout == HAL_P010;
     size_t row_bytes = (size_t)in->width * (deep ? 2 : 1);
+    int half_width = (in->width + 1) / 2, half_height = (in->height + 1) / 2;
     if (paired || !deep)
         rows_copy(out->data[0], out->linesize[0], in->planes[0], in->stride_bytes[0], row_bytes,
                   in->height);
@@ -71,12 +72,12 @@ static void planes_put(const struct hal_frame *in, AVFrame *out)
         row_spread(out->data[0] + (ptrdiff_t)y * out->linesize[0],
                    in->planes[0] + (size_t)y * in->stride_bytes[0], in->width, 1, true);
     if (paired)
-        rows_copy(out->data[1], out->linesize[1], in->planes[1], in->stride_bytes[1], row_bytes,
-                  in->height / 2);
+        rows_copy(out->data[1], out->linesize[1], in->planes[1], in->stride_bytes[1],
+                  (size_t)half_width * (deep ? 4 : 2), half_height);
     for (int c = 1; !paired && c < 3; c++)
-        for (int y = 0; y < in->height / 2; y++)
+        for (int y = 0; y < half_height; y++)
             row_spread(out->data[1] + (ptrdiff_t)y * out->linesize[1] + (c - 1) * (deep ? 2 : 1),
-                       in->planes[c] + (size_t)y * in->stride_bytes[c], in->width / 2, 2, deep);
+                       in->planes[c] + (size_t)y * in->stride_bytes[c], half_width, 2, deep);
 }
 
 int gpu_va_upload(AVBufferRef *pool, const struct hal_frame *in, AVFrame *out,

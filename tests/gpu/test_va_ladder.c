@@ -14,6 +14,7 @@
 
 #include "gpu/gpu_va.h"
 #include "gpu/gpu_va_ladder.h"
+#include "gpu/gpu_va_upload.h"
 
 #define STANDIN "build/standin"
 
@@ -127,6 +128,43 @@ static void test_every_rung_gets_the_picture_in_its_size(void **state)
     }
 }
 
+/* The last chroma samples of an odd picture lie half outside, and belong to it. */
+static void test_an_odd_picture_goes_up_whole(void **state)
+{
+    (void)state;
+    static const struct {
+        enum AVPixelFormat format;
+        enum hal_layout layout;
+    } cases[] = {{AV_PIX_FMT_YUV420P, HAL_I420}, {AV_PIX_FMT_NV12, HAL_NV12}};
+    for (size_t i = 0; i < 2; i++) {
+        struct sl_failure why = {0};
+        AVBufferRef *context, *pool = NULL;
+        AVFrame *from = av_frame_alloc(), *up = av_frame_alloc(), *down = av_frame_alloc();
+        from->format = cases[i].format;
+        from->width = 129;
+        from->height = 97;
+        assert_int_equal(av_frame_get_buffer(from, 0), 0);
+        for (int plane = 0; plane < (i ? 2 : 3); plane++)
+            memset(from->data[plane], 77, (size_t)from->linesize[plane] * (plane ? 49 : 97));
+        struct hal_frame view = {.layout = cases[i].layout, .width = 129, .height = 97};
+        for (int plane = 0; plane < 3; plane++) {
+            view.planes[plane] = from->data[plane];
+            view.stride_bytes[plane] = (size_t)from->linesize[plane];
+        }
+        assert_int_equal(gpu_va_context("standin-va0", &context, &why), SL_OK);
+        assert_int_equal(gpu_va_pool_make(context, HAL_NV12, 129, 97, &pool, &why), SL_OK);
+        assert_int_equal(gpu_va_upload(pool, &view, up, &why), SL_OK);
+        assert_int_equal(av_hwframe_transfer_data(down, up, 0), 0);
+        for (int y = 0; y < 49; y++)
+            for (int x = 0; x < 130; x++)
+                assert_int_equal(down->data[1][y * down->linesize[1] + x], 77);
+        av_frame_free(&from);
+        av_frame_free(&up);
+        av_frame_free(&down);
+        av_buffer_unref(&pool);
+    }
+}
+
 static void test_a_surface_is_scaled_where_it_is(void **state)
 {
     (void)state;
@@ -172,6 +210,7 @@ int main(void)
     setenv("LD_LIBRARY_PATH", STANDIN, 1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_rung_gets_the_picture_in_its_size),
+        cmocka_unit_test(test_an_odd_picture_goes_up_whole),
         cmocka_unit_test(test_a_surface_is_scaled_where_it_is),
         cmocka_unit_test(test_what_needs_a_conversion_is_left_to_the_cpu),
     };

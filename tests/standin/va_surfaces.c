@@ -271,7 +271,8 @@ static VAStatus image_copy(VASurfaceID surface_id, VAImageID image_id, bool to_s
             uint8_t *a = p->data + (size_t)(plane * p->rows + y) * (size_t)p->pitch;
             uint8_t *b = buffer->buffer.data + image->image.offsets[plane] +
                          (size_t)y * image->image.pitches[plane];
-            memcpy(to_surface ? a : b, to_surface ? b : a, (size_t)width * sample);
+            int samples = plane ? (width + 1) / 2 * 2 : width;
+            memcpy(to_surface ? a : b, to_surface ? b : a, (size_t)samples * sample);
         }
     return VA_STATUS_SUCCESS;
 }
