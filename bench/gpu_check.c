@@ -630,6 +630,86 @@ static void device_tell(FILE *report, int device, const char *made_by)
            cuda.standin ? "; a STAND-IN: its times mean nothing" : "");
 }
 
+struct tone_work {
+    struct kernel_tone_args args;
+    unsigned grid[3];
+};
+
+static void tone_turn(void *arg, int turn)
+{
+    struct tone_work *work = arg;
+    (void)turn;
+    launch("tone", work->grid, GPU_TONE_THREADS, 0, &work->args);
+}
+
+/* A noisy picture of P010 through a smooth table: every byte against the twin, and the time of one picture. */
+static void tones_check(FILE *report, int32_t width, int32_t height)
+{
+    const size_t side = GPU_TONE_SIDE, corners = side * side * side;
+    const size_t luma = (size_t)width * (size_t)height * 2, bytes = luma + luma / 2;
+    uint32_t *table = malloc(corners * 8);
+    uint8_t *source = malloc(bytes), *truth = calloc(1, bytes), *got = malloc(bytes);
+    uint64_t on_gpu[3] = {0};
+    const size_t sizes[3] = {corners * 8, bytes, bytes};
+    for (size_t i = 0; i < corners; i++) {
+        size_t y = i % side, cb = i / side % side, cr = i / side / side;
+        uint32_t low = (uint32_t)(y * 900 + cb * 90), high = low + 900;
+        table[i] = (low > 65535 ? 65535 : low) | (high > 65535 ? 65535 : high) << 16;
+        table[corners + i] = (uint32_t)(cb * 1000) | (uint32_t)(cr * 1000) << 16;
+    }
+    noise_fill(source, bytes, true, 5);
+    for (int i = 0; i < 3; i++)
+        MUST(cuda.alloc(&on_gpu[i], sizes[i]));
+    MUST(cuda.upload(on_gpu[0], table, sizes[0]));
+    MUST(cuda.upload(on_gpu[1], source, bytes));
+    struct tone_work work = {
+        .args = {.lumas = on_gpu[0],
+                 .chromas = on_gpu[0] + corners * 4,
+                 .source = {.planes = {on_gpu[1], on_gpu[1] + luma},
+                            .strides = {width * 2, width * 2}},
+                 .targets = {on_gpu[2], on_gpu[2] + luma},
+                 .target_strides = {width * 2, width * 2},
+                 .width = width,
+                 .height = height,
+                 .interleaved = 1,
+                 .shift = 6,
+                 .chroma_left = 1},
+        .grid = {((unsigned)width / 2 + GPU_TONE_WIDE - 1) / GPU_TONE_WIDE,
+                 ((unsigned)height / 2 + GPU_TONE_HIGH - 1) / GPU_TONE_HIGH, 1},
+    };
+    struct kernel_tone_args host = work.args;
+    const unsigned block[3] = {GPU_TONE_THREADS, 1, 1};
+    void *params[] = {&host};
+    host.lumas = (uintptr_t)table;
+    host.chromas = (uintptr_t)(table + corners);
+    for (int p = 0; p < 2; p++) {
+        host.source.planes[p] = (uintptr_t)source + (p ? luma : 0);
+        host.targets[p] = (uintptr_t)truth + (p ? luma : 0);
+    }
+    double before = now_ms();
+    gpu_twin_find("tone")->run(work.grid, block, params);
+    double twin_ms = now_ms() - before;
+    tone_turn(&work, 0);
+    MUST(cuda.download(got, on_gpu[2], bytes));
+    bool same = memcmp(got, truth, bytes) == 0;
+    if (!same)
+        fprintf(stderr, "gpu-check: tone, %dx%d: not the twin's picture\n", width, height);
+    wrong += !same;
+    double gpu_ms = time_of(tone_turn, &work);
+    printf("tone %dx%d: %s, %.4f ms on the GPU\n", width, height,
+           same ? "equal to the twin" : "DIFFERS", gpu_ms);
+    fprintf(report,
+            "  \"tones\": {\"width\": %d, \"height\": %d, \"equal\": %s, \"gpu_ms\": %.5f, "
+            "\"twin_ms\": %.1f},\n",
+            width, height, same ? "true" : "false", gpu_ms, twin_ms);
+    for (int i = 0; i < 3; i++)
+        MUST(cuda.release(on_gpu[i]));
+    free(table);
+    free(source);
+    free(truth);
+    free(got);
+}
+
 int main(int argc, char **argv)
 {
     int devices = 0, device = 0;
@@ -664,6 +744,7 @@ int main(int argc, char **argv)
     truths_check(report, scale);
     double fused_ms = ladders_time(report, scale, copy);
     measures_check(report, 3840 / scale, 2160 / scale / 16 * 16);
+    tones_check(report, 3840 / scale / 64 * 64, 2160 / scale / 16 * 16);
     check_nvenc(report, context);
     double nvdec_ms =
         check_nvdec(report, context, 3840 / scale, 2160 / scale / 16 * 16, 240 / scale);
