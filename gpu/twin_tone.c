@@ -2,6 +2,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #include "gpu/gpu_abi.h"
 #include "gpu/gpu_twins.h"
@@ -67,24 +68,19 @@ static uint16_t word_of(uint32_t sixteen)
     return (uint16_t)((ten > 1023 ? 1023 : ten) << 6);
 }
 
-static uint32_t mapped_at(const struct kernel_tone_args *t, int channel, int32_t x, int32_t y)
-{
-    x = clamp(x, t->width - 1);
-    y = clamp(y, t->height - 1);
-    const int32_t color[3] = {sample(t, 0, x, y) * 16, chroma_at(t, 1, x, y),
-                              chroma_at(t, 2, x, y)};
-    return mapped(t, channel, color);
-}
-
-/* New chroma of the pixels around its place, weighed by a triangle. */
-static uint16_t chroma_made(const struct kernel_tone_args *t, int channel, int32_t cx, int32_t cy)
+/* New chroma of the pixels around its place, weighed by a triangle. made: of every pixel. */
+static uint16_t chroma_made(const struct kernel_tone_args *t, const uint16_t *made, int32_t cx,
+                            int32_t cy)
 {
     static const uint32_t weights[2][4] = {{1, 3, 3, 1}, {2, 4, 2, 0}};
     uint32_t sum = 32;
     for (int j = 0; j < 4; j++)
-        for (int i = 0; i < 4; i++)
-            sum += mapped_at(t, channel, 2 * cx + i - 1, 2 * cy + j - 1) *
-                   weights[t->chroma_left][i] * weights[t->chroma_top][j];
+        for (int i = 0; i < 4; i++) {
+            int32_t x = clamp(2 * cx + i - 1, t->width - 1);
+            int32_t y = clamp(2 * cy + j - 1, t->height - 1);
+            sum += made[(ptrdiff_t)y * t->width + x] * weights[t->chroma_left][i] *
+                   weights[t->chroma_top][j];
+        }
     return word_of(sum >> 6);
 }
 
@@ -99,10 +95,22 @@ void twin_tone(const unsigned grid[3], const unsigned block[3], void **args)
     (void)grid;
     (void)block;
     const struct kernel_tone_args *t = args[0];
+    const size_t pixels = (size_t)t->width * (size_t)t->height;
+    uint16_t *made = malloc(2 * pixels * sizeof *made);
+    if (!made)
+        abort();
     for (int32_t y = 0; y < t->height; y++)
-        for (int32_t x = 0; x < t->width; x++)
-            row_of(t, 0, y)[x] = word_of(mapped_at(t, 0, x, y));
+        for (int32_t x = 0; x < t->width; x++) {
+            const int32_t color[3] = {sample(t, 0, x, y) * 16, chroma_at(t, 1, x, y),
+                                      chroma_at(t, 2, x, y)};
+            size_t at = (size_t)y * (size_t)t->width + (size_t)x;
+            row_of(t, 0, y)[x] = word_of(mapped(t, 0, color));
+            made[at] = (uint16_t)mapped(t, 1, color);
+            made[pixels + at] = (uint16_t)mapped(t, 2, color);
+        }
     for (int32_t y = 0; y < (t->height + 1) / 2; y++)
-        for (int32_t x = 0; x < 2 * ((t->width + 1) / 2); x++)
-            row_of(t, 1, y)[x] = chroma_made(t, 1 + x % 2, x / 2, y);
+        for (int32_t x = 0; x < (t->width + 1) / 2; x++)
+            for (int c = 0; c < 2; c++)
+                row_of(t, 1, y)[2 * x + c] = chroma_made(t, made + (size_t)c * pixels, x, y);
+    free(made);
 }
