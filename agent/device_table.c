@@ -167,7 +167,8 @@ void device_table_quarantine(struct device_table *t, const char *device_id, cons
     struct hal_device *device = hal_table_find(&t->table, device_id);
     if (device && device->health == HEALTH_HEALTHY) {
         device->health = HEALTH_QUARANTINED;
-        snprintf(device->health_reason, sizeof device->health_reason, "%s", reason);
+        snprintf(device->health_reason, sizeof device->health_reason, "%s",
+                 reason[0] ? reason : "an earlier agent did not say why");
         sl_warn(NULL, "device %s is quarantined since before this start: %s", device_id, reason);
     }
     pthread_mutex_unlock(&t->lock);
