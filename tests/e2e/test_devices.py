@@ -151,7 +151,7 @@ class Devices(unittest.TestCase):
             self.assertIn("hang", left[1][2])
             print("quarantined %.1f s after the loss, %.1f s after the hang (watchdog 5 s)" %
                   (left[0][0] - happened[0], left[1][0] - happened[1]))
-            self.assertLessEqual(max(task["attempts"] for task in standin.tasks(video)), 1)
+            self.assertLessEqual(max(task["attempts"] for task in standin.tasks(video)), 2)  # a loss, and then the hang
             self.assertEqual(standin.gpus()[2]["health"], "healthy")
             counted = standin.counted()
             self.assertEqual((counted["devices"][0]["lost"], counted["devices"][1]["hung"]), (1, 1))
