@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 
-from harness import (children_of, die_with_parent, free_ports, name_of, program, run, wait_until,
+from harness import (arguments_of, children_of, die_with_parent, free_ports, name_of, program, run, wait_until,
                      work_folder)
 
 FINAL = ("ready", "failed", "cancelled")
@@ -104,11 +104,11 @@ class Farm:
         self.http = "http://127.0.0.1:%d" % self.http_port
         self.wire = "tcp://127.0.0.1:%d" % self.wire_port
         self.config = os.path.join(self.folder, "sluice.yaml")
-        text = "daemon:\n  policies: %s\n" % self.policies
+        # Calibration would encode beside what is tested.
+        text = "" if "agent:" in config else "agent:\n  calibrate: false\n"
+        text += "daemon:\n  policies: %s\n" % self.policies
         if lease:
             text += "  lease:\n    timeout: %s\n    renew: %s\n" % lease
-        if "agent:" not in config:
-            text += "agent:\n  calibrate: false\n"  # it would encode beside what is tested
         with open(self.config, "w") as file:
             file.write(text + config)
         self.daemon = None
@@ -185,7 +185,9 @@ class Farm:
         self.daemon = self.up = None
 
     def workers(self, agent):
-        return [pid for pid in children_of(agent.pid) if name_of(pid).startswith("sluice-worker")]
+        """Those of leases: the one that watches the devices meets no media."""
+        return [pid for pid in children_of(agent.pid)
+                if name_of(pid).startswith("sluice-worker") and "--watch-devices" not in arguments_of(pid)]
 
     def busy_workers(self, agent):
         """Workers that have used more CPU than starting takes: those at work, not those waiting."""

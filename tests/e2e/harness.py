@@ -91,6 +91,14 @@ def children_of(pid):
     return sorted(found)
 
 
+def arguments_of(pid):
+    try:
+        with open("/proc/%d/cmdline" % pid, "rb") as file:
+            return file.read().decode(errors="replace").split("\0")
+    except OSError:
+        return []
+
+
 def name_of(pid):
     try:
         with open("/proc/%d/comm" % pid) as file:
