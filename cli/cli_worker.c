@@ -22,7 +22,7 @@ int cli_worker_start(struct cli *cli, const char *const *args, struct cli_worker
         return cli_fail(cli, CLI_NOT_FOUND, "not_found",
                         "there is no sluice-worker beside this program: install all four programs "
                         "in one folder");
-    for (int i = 0; args[i] && i < CLI_WORKER_ARGS_MAX; i++)
+    for (int i = 0; i < CLI_WORKER_ARGS_MAX && args[i]; i++)
         argv[i + 1] = (char *)(uintptr_t)args[i];
     pid_t pid = -1;
     if (pipe2(ends, O_CLOEXEC) == 0 && (pid = fork()) == 0) {

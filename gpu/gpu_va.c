@@ -70,6 +70,7 @@ static int given_is_valid(VADisplayContextP display)
 
 static void given_destroy(VADisplayContextP display)
 {
+    free(display->pDriverContext->native_dpy); /* ours, and libva's to look at */
     free(display->pDriverContext);
     free(display);
 }
@@ -108,8 +109,11 @@ static VADisplay given_display(const char *driver, const char *device_id)
 #endif
     char name[GPU_DRM_WORD_BYTES];
     snprintf(name, sizeof name, "%s", driver);
-    if (vaSetDriverName(display, name) != VA_STATUS_SUCCESS)
+    if (vaSetDriverName(display, name) != VA_STATUS_SUCCESS) {
+        given_destroy(display);
+        /* cppcheck-suppress memleak ; it was given to context, which is gone */
         return NULL;
+    }
     return display;
 }
 

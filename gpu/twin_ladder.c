@@ -170,9 +170,10 @@ static void plane_scale(const struct kernel_plane *plane, const struct kernel_ru
     columns_make(rung, &columns);
     /* Weights behind the last sample are 0. */
     int16_t *samples = calloc((size_t)(row.width + columns.taps), sizeof *samples);
-    float *sums = calloc(width * 5, sizeof *sums), *open = sums + width; /* the oldest first */
+    float *sums = calloc(width * 5, sizeof *sums);
     if (!samples || !sums)
         abort();
+    float *open = sums + width; /* the oldest first */
     int y = 0;
     for (int i = 0; i < plane->height && y < rung->height; i++, row.bytes += stride) {
         row_read(&row, samples);
