@@ -48,7 +48,7 @@ static int sample_encode(struct hal_session *session, struct hal_golden *golden,
     int code = hal_encode_extradata(session, &extradata, &out->extradata_bytes);
     if (code == SL_OK && !(out->extradata = malloc(out->extradata_bytes + 1)))
         code = SL_ENOMEM;
-    if (code == SL_OK)
+    if (code == SL_OK && out->extradata_bytes > 0)
         memcpy(out->extradata, extradata, out->extradata_bytes);
     for (int32_t i = 0; code == SL_OK && i < FRAMES; i++) {
         code = hal_encode_submit(session, hal_golden_frame(golden, i), NULL);

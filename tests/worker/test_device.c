@@ -267,7 +267,11 @@ static void test_a_driver_that_crashes_takes_its_worker_along_before_any_job(voi
     struct sl_failure why = {0};
     standin_set("crash_at_open");
     assert_int_equal(device_worker_start(&worker, device_id, &why), 0);
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    assert_int_not_equal(kit_worker_end(&worker), 0); /* they make an exit status of a signal */
+#else
     assert_int_equal(kit_worker_end(&worker), -11);
+#endif
     standin_set("");
 }
 
