@@ -62,11 +62,16 @@ static int policy_add(struct cli *cli, const char *policy, json_t *send)
     } else if (config_policy_parse(NULL, (const char *)text.data, text.length, &parsed,
                                    &mistakes) != SL_OK) {
         struct sl_buf lines = {0};
+        char others[64] = "";
+        if (mistakes.count > 1)
+            snprintf(others, sizeof others, " (`sluice policy check` shows %d more)",
+                     (int)mistakes.count - 1);
+        mistakes.count = mistakes.count > 0;
         config_mistakes_print(policy, &mistakes, &lines);
         if (lines.length)
             lines.data[lines.length - 1] = '\0';
-        code = cli_fail(cli, CLI_USAGE, "invalid", "--policy: %s",
-                        lines.data ? (const char *)lines.data : policy);
+        code = cli_fail(cli, CLI_USAGE, "invalid", "--policy: %s%s",
+                        lines.data ? (const char *)lines.data : policy, others);
         sl_buf_fini(&lines);
     } else {
         json_object_set_new(send, "policy_text",

@@ -247,6 +247,9 @@ class Submit(CliCase):
         done = self.cli("submit", self.file(), "--policy", bad)
         self.assertEqual(done.returncode, 2)
         self.assertRegex(done.stderr, re.escape(bad) + r":4:\d+: .*prest")
+        worse = self.file("worse.yaml", b"name: x\ncolour: red\ncodecs:\n  - codec: h264\n    prest: fast\n")
+        done = self.cli("submit", self.file(), "--policy", worse)
+        self.assertRegex(done.stderr, r"^sluice: --policy: \S+:2:\d+: .*colour.* \(`sluice policy check` shows 3 more\)\n$")
         self.assertEqual(self.api.requests, [])
         good = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))),
                             "config", "policies", "default.yaml")
