@@ -26,6 +26,33 @@ static void load_put(const json_t *telemetry, char *out, size_t out_bytes)
     strncat(out, heat, out_bytes - strlen(out) - 1);
 }
 
+/* What a GPU that encodes nothing is used for. */
+static void feed_put(const json_t *row, char *out, size_t out_bytes)
+{
+    const char *const words[][2] = {
+        {"faster", "decodes and scales for the CPU: "},
+        {"always", "decodes and scales for the CPU, as configured"},
+        {"slower", "not used: "},
+        {"never", "not used, as configured"},
+        {"unmeasured", json_is_true(json_object_get(row, "standin"))
+                           ? "not used: a stand-in is not measured"
+                           : "not used: not measured yet (sluice bench)"},
+    };
+    const char *feed = cli_json_text(row, "feed");
+    double ratio = cli_json_real(row, "feed_ratio");
+    out[0] = '\0';
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcmp(feed, words[i][0]) == 0)
+            snprintf(out, out_bytes, "%s", words[i][1]);
+    size_t used = strlen(out);
+    if (strcmp(feed, "faster") == 0)
+        snprintf(out + used, out_bytes - used, "%.2f x", ratio);
+    else if (strcmp(feed, "slower") == 0)
+        snprintf(out + used, out_bytes - used, "%.2f x of the CPU alone", ratio);
+    else if (used > 0 && ratio > 0)
+        snprintf(out + used, out_bytes - used, ": %.2f x", ratio);
+}
+
 void cli_device_print(const struct cli_term *term, const json_t *rows)
 {
     static const struct cli_column columns[] = {
@@ -38,7 +65,7 @@ void cli_device_print(const struct cli_term *term, const json_t *rows)
     json_t *row;
     json_array_foreach(rows, i, row)
     {
-        char encodes[128] = "", sessions[48], load[64];
+        char encodes[128] = "", sessions[48], load[64], feed[96];
         size_t at;
         json_t *codec;
         json_array_foreach(json_object_get(row, "encodes"), at, codec)
@@ -56,7 +83,9 @@ void cli_device_print(const struct cli_term *term, const json_t *rows)
             snprintf(sessions, sizeof sessions, "%" JSON_INTEGER_FORMAT,
                      cli_json_int(row, "sessions_in_use"));
         load_put(json_object_get(row, "telemetry"), load, sizeof load);
-        const char *node = cli_json_text(row, "node");
+        const char *node = cli_json_text(row, "node"),
+                   *reason = cli_json_text(row, "health_reason");
+        feed_put(row, feed, sizeof feed);
         const char *cells[] = {cli_json_text(row, "device_id"),
                                cli_json_text(row, "kind"),
                                cli_json_text(row, "health"),
@@ -65,7 +94,7 @@ void cli_device_print(const struct cli_term *term, const json_t *rows)
                                load,
                                node[0] ? node : cli_json_text(row, "node_id"),
                                cli_json_text(row, "name"),
-                               cli_json_text(row, "health_reason")};
+                               reason[0] ? reason : feed};
         cli_table_row(table, cells);
     }
     cli_table_print(table, term);

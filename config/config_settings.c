@@ -45,7 +45,7 @@ static const struct config_key agent_keys[] = {
 static const struct config_key pool_keys[] = {
     {"h264", false}, {"h265", false}, {"av1", false}, {"vp9", false}, {NULL, false}};
 static const struct config_key device_keys[] = {
-    {"sessions", false}, {"disable", false}, {NULL, false}};
+    {"sessions", false}, {"disable", false}, {"feed", false}, {NULL, false}};
 
 void config_default(struct config *out)
 {
@@ -363,6 +363,21 @@ static void read_daemon(const struct config_reader *reader, const struct config_
     read_api(reader, config_map_find(node, "api"), &daemon->api);
 }
 
+static void read_feed(const struct config_reader *reader, const struct config_node *node,
+                      struct device_setting *setting)
+{
+    static const char *const words[] = {"measured", "always", "never", NULL};
+    static const enum device_feed feeds[] = {FEED_UNMEASURED, FEED_ALWAYS, FEED_NEVER};
+    int32_t at = 0;
+    if (!node)
+        return;
+    if (strcmp(setting->device, device_kind_word(DEVICE_VAAPI)) == 0 ||
+        strncmp(setting->device, "/dev/", 5) == 0)
+        config_node_mistake(reader, node, "only NVIDIA GPUs decode and scale for CPUs");
+    else if (config_read_choice(reader, node, words, &at))
+        setting->feed = feeds[at];
+}
+
 /* Keys are the devices' own ids, or a kind for all of it. */
 static void read_devices(const struct config_reader *reader, const struct config_node *node,
                          struct config_agent *agent)
@@ -396,6 +411,7 @@ static void read_devices(const struct config_reader *reader, const struct config
             continue;
         config_read_int(reader, config_map_find(child, "sessions"), 1, 1024, &setting.sessions);
         config_read_bool(reader, config_map_find(child, "disable"), &setting.disable);
+        read_feed(reader, config_map_find(child, "feed"), &setting);
         agent->devices[agent->device_count++] = setting;
     }
 }

@@ -100,6 +100,16 @@ void hal_telemetry(const struct hal_backends *backends, enum device_kind kind,
             backends->devices[i]->telemetry(device_id, out);
 }
 
+enum device_feed hal_device_feed(const struct hal_device *device)
+{
+    for (int32_t i = 0; i < device->row_count; i++)
+        if (device->rows[i].direction == HAL_ENCODE)
+            return FEED_NONE;
+    if (device->feed_asked != FEED_UNMEASURED || device->feed_permille == 0)
+        return device->feed_asked;
+    return device->feed_permille >= DEVICE_FEED_PERMILLE ? FEED_FASTER : FEED_SLOWER;
+}
+
 void hal_device_report(const struct hal_device *device, struct device_row *out)
 {
     *out = (struct device_row){
@@ -109,6 +119,8 @@ void hal_device_report(const struct hal_device *device, struct device_row *out)
         .session_limit = device->sessions.limit,
         .session_scope = device->sessions.scope,
         .standin = device->standin,
+        .feed = hal_device_feed(device),
+        .feed_permille = device->feed_permille,
         .telemetry = device->telemetry,
         .vram_bytes = device->kind == DEVICE_CPU ? 0 : device->memory_bytes,
         .cpus = device->kind == DEVICE_CPU ? device->cpus : 0,

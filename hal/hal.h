@@ -70,8 +70,10 @@ struct hal_device {
     int32_t health_faults;    /* since it was last healthy */
     int32_t health_successes; /* in a row */
     int64_t memory_bytes;
-    int32_t cpus; /* of a CPU pool */
-    bool standin; /* see struct device_row */
+    int32_t cpus;                /* of a CPU pool */
+    bool standin;                /* see struct device_row */
+    enum device_feed feed_asked; /* what a node's table asks of it: struct device_setting */
+    int32_t feed_permille;       /* see struct device_row */
     struct device_telemetry telemetry;
 };
 
@@ -185,6 +187,9 @@ int hal_probe_one(const struct hal_backends *backends, enum device_kind kind, co
 /* The telemetry of a device; all unknown where nobody says. */
 void hal_telemetry(const struct hal_backends *backends, enum device_kind kind,
                    const char *device_id, struct device_telemetry *out);
+
+/* Does it decode and scale for encoders on CPUs? Of a device that encodes anything: FEED_NONE. */
+enum device_feed hal_device_feed(const struct hal_device *device);
 
 /* A device as the scheduler sees it. */
 void hal_device_report(const struct hal_device *device, struct device_row *out);

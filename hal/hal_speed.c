@@ -10,15 +10,18 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#define CELLS 11
+#define CELLS      11
+#define CELLS_FEED 12
+
+static const char *const feed_words[HAL_SPEED_FEED_COUNT] = {"", "alone", "fed"};
 
 /* ---- lines ---- */
 
 int hal_speed_print(const struct hal_speed *s, char *out, size_t out_bytes)
 {
-    int n = snprintf(out, out_bytes, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%.2f\t%.2f", s->encoder,
+    int n = snprintf(out, out_bytes, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%.2f\t%.2f%s%s", s->encoder,
                      codec_word(s->codec), s->preset, s->class, s->depth, s->sessions, s->threads,
-                     s->mpix_per_s, s->total_mpix_per_s);
+                     s->mpix_per_s, s->total_mpix_per_s, s->feed ? "\t" : "", feed_words[s->feed]);
     return n < 0 || (size_t)n >= out_bytes ? SL_ELIMIT : n;
 }
 
@@ -43,19 +46,31 @@ static bool cell_rate(const char *cell, double *out)
     return end != cell && !*end && isfinite(*out) && *out > 0 && *out < 1e9;
 }
 
+static bool cell_feed(const char *cell, enum hal_speed_feed *out)
+{
+    for (int feed = HAL_SPEED_ALONE; feed < HAL_SPEED_FEED_COUNT; feed++)
+        if (strcmp(cell, feed_words[feed]) == 0) {
+            *out = (enum hal_speed_feed)feed;
+            return true;
+        }
+    return false;
+}
+
 /* The line is cut up. */
 static bool line_read(char *line, struct hal_speed *out)
 {
-    char *cells[CELLS];
+    char *cells[CELLS_FEED];
     int count = 0;
     line[strcspn(line, "\n")] = '\0';
-    for (char *at = line; at && count < CELLS; count++) {
+    for (char *at = line; at && count < CELLS_FEED; count++) {
         cells[count] = at;
         at = strchr(at, '\t');
         if (at)
             *at++ = '\0';
     }
-    return count == CELLS && cell_text(cells[0], out->device_id, sizeof out->device_id) &&
+    if (count != CELLS && (count != CELLS_FEED || !cell_feed(cells[CELLS], &out->feed)))
+        return false;
+    return cell_text(cells[0], out->device_id, sizeof out->device_id) &&
            cell_text(cells[1], out->driver, sizeof out->driver) &&
            cell_text(cells[2], out->encoder, sizeof out->encoder) &&
            codec_from_word(cells[3], &out->codec) == SL_OK &&
@@ -102,7 +117,7 @@ static bool is_replaced(const struct hal_speed *old, const struct hal_speed *by)
            (strcmp(old->encoder, by->encoder) == 0 && old->codec == by->codec &&
             strcmp(old->preset, by->preset) == 0 && strcmp(old->class, by->class) == 0 &&
             old->depth == by->depth && old->sessions == by->sessions &&
-            old->threads == by->threads);
+            old->threads == by->threads && old->feed == by->feed);
 }
 
 static bool line_write(FILE *file, const struct hal_speed *speed)
@@ -179,16 +194,41 @@ static bool is_nearer(const struct hal_speed *a, const struct hal_speed *b)
     return to_a != to_b ? to_a < to_b : a->sessions > b->sessions;
 }
 
+static bool is_of(const struct hal_speed *speed, const struct device_row *row,
+                  enum hal_speed_feed feed)
+{
+    return speed->feed == feed && strcmp(speed->device_id, row->device_id) == 0 &&
+           strcmp(speed->driver, row->driver) == 0;
+}
+
+/* A figure that was put in later stands behind. */
+static int32_t feed_permille(const struct hal_speeds *speeds, const struct device_row *row)
+{
+    for (int32_t i = speeds->count - 1; i >= 0; i--) {
+        const struct hal_speed *fed = &speeds->items[i];
+        for (int32_t j = speeds->count - 1; j >= 0 && is_of(fed, row, HAL_SPEED_FED); j--) {
+            const struct hal_speed *alone = &speeds->items[j];
+            if (is_of(alone, row, HAL_SPEED_ALONE) && alone->codec == fed->codec &&
+                alone->sessions == fed->sessions && alone->depth == fed->depth &&
+                strcmp(alone->encoder, fed->encoder) == 0 &&
+                strcmp(alone->preset, fed->preset) == 0 && strcmp(alone->class, fed->class) == 0)
+                return (int32_t)(1000 * fed->total_mpix_per_s / alone->total_mpix_per_s + 0.5);
+        }
+    }
+    return 0;
+}
+
 void hal_speeds_fill(const struct hal_speeds *speeds, struct device_row *row)
 {
     const struct hal_speed *best[CODEC_COUNT] = {0};
     for (int32_t i = 0; i < speeds->count; i++) {
         const struct hal_speed *s = &speeds->items[i];
         if (strcmp(s->device_id, row->device_id) == 0 && strcmp(s->driver, row->driver) == 0 &&
-            strcmp(s->preset, "medium") == 0 && s->depth == 8 && s->threads == 1 &&
-            (!best[s->codec] || is_nearer(s, best[s->codec])))
+            s->feed == HAL_SPEED_PLAIN && strcmp(s->preset, "medium") == 0 && s->depth == 8 &&
+            s->threads == 1 && (!best[s->codec] || is_nearer(s, best[s->codec])))
             best[s->codec] = s;
     }
+    row->feed_permille = feed_permille(speeds, row);
     for (int codec = 0; codec < CODEC_COUNT; codec++) {
         if (!best[codec])
             continue;

@@ -43,6 +43,7 @@ static struct hal_device device_make(const struct device_row *row)
         .standin = row->standin,
         .sessions = {.limit = row->session_limit, .scope = row->session_scope},
         .health = row->health,
+        .feed_asked = row->kind == DEVICE_NVENC ? FEED_UNMEASURED : FEED_NONE,
         .memory_bytes = row->kind == DEVICE_CPU ? row->memory_bytes : row->vram_bytes,
         .cpus = row->cpus,
         .telemetry = row->telemetry,
@@ -74,6 +75,8 @@ static bool settings_take(struct hal_device *device, const struct device_setting
     for (int i = 0; i < 2; i++) {
         if (of[i] && of[i]->disable)
             return false;
+        if (of[i] && of[i]->feed && device->kind == DEVICE_NVENC)
+            device->feed_asked = of[i]->feed;
         if (!of[i] || of[i]->sessions <= 0)
             continue;
         device->sessions.limit = of[i]->sessions;
@@ -94,6 +97,7 @@ static void past_keep(const struct hal_device *old, struct hal_device *device)
     memcpy(device->health_reason, old->health_reason, sizeof device->health_reason);
     device->health_faults = old->health_faults;
     device->health_successes = old->health_successes;
+    device->feed_permille = old->feed_permille;
 }
 
 /* To the device being filled in. */
@@ -135,6 +139,7 @@ void hal_table_speeds(struct hal_table *table, const struct hal_speeds *speeds)
         struct device_row row;
         hal_device_report(device, &row);
         hal_speeds_fill(speeds, &row);
+        device->feed_permille = row.feed_permille;
         for (int32_t r = 0; r < device->row_count; r++)
             if (device->rows[r].direction == HAL_ENCODE)
                 device->rows[r].mpix_per_s = row.mpix_per_s[device->rows[r].codec];
@@ -259,6 +264,39 @@ int hal_table_claim(struct hal_table *table, int64_t now_ns, enum codec codec, c
     return claim_add(table, device, given, out)
                ? SL_OK
                : sl_fail(why, SL_ELIMIT, "%d leases hold devices of this node", HAL_CLAIMS_MAX);
+}
+
+static int32_t claims_of(const struct hal_table *table, const struct hal_device *device)
+{
+    int32_t count = 0;
+    for (int32_t i = 0; i < HAL_CLAIMS_MAX; i++)
+        count += table->live[i].used && table->live[i].device == device - table->devices;
+    return count;
+}
+
+bool hal_table_feed(struct hal_table *table, const char *prefer, struct hal_claim *out)
+{
+    struct hal_device *best = NULL;
+    int32_t least = 0;
+    *out = (struct hal_claim){0};
+    for (int32_t i = 0; i < table->count; i++) {
+        struct hal_device *device = &table->devices[i];
+        if (device->health != HEALTH_HEALTHY || !device_feeds(hal_device_feed(device)))
+            continue;
+        int32_t claims = claims_of(table, device);
+        int64_t most = device->memory_bytes / HAL_FEED_BYTES;
+        if (claims >= (most < 1 ? 1 : most))
+            continue;
+        bool preferred = prefer && strcmp(prefer, device->device_id) == 0;
+        if (!best || claims < least || (claims == least && preferred)) {
+            best = device;
+            least = claims;
+        }
+    }
+    if (!best || !claim_add(table, best, 0, out))
+        return false;
+    out->feeds = true;
+    return true;
 }
 
 void hal_table_hold(struct hal_table *table, const char *device_id, struct hal_claim *out)

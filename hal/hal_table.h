@@ -18,6 +18,8 @@
 
 #define HAL_CLAIMS_MAX 512 /* leases of a node */
 #define HAL_LEARNED_NS (INT64_C(600) * 1000000000)
+/* Of a GPU's memory for each worker that it feeds: its context, and pictures of 2160p. */
+#define HAL_FEED_BYTES (INT64_C(1) << 30)
 
 /* A claim that was not released yet. */
 struct hal_live {
@@ -42,6 +44,7 @@ struct hal_claim {
     enum device_kind kind;
     int32_t sessions;
     bool system_wide; /* the limit is one of all such devices */
+    bool feeds;       /* it makes pictures for encoders on CPUs; no sessions */
     int32_t live;     /* the table's */
 };
 
@@ -55,6 +58,9 @@ void hal_table_fill(struct hal_table *table, const struct device_row *rows, int3
 int hal_table_claim(struct hal_table *table, int64_t now_ns, enum codec codec, const char *encoder,
                     int32_t wanted, const char *prefer, struct hal_claim *out,
                     struct sl_failure *why);
+/* A healthy GPU to decode and scale for encoders on CPUs, with no session of it; the least used, prefer among equals. As many
+ * at once as its memory has room for contexts. False: there is none. */
+bool hal_table_feed(struct hal_table *table, const char *prefer, struct hal_claim *out);
 /* One session of this very device, ill or not, for a proof of it: it counts beside what leases open. Nothing where the
  * device is not there. */
 void hal_table_hold(struct hal_table *table, const char *device_id, struct hal_claim *out);

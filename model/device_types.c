@@ -10,3 +10,10 @@ const char *device_health_word(enum device_health health)
     static const char *const words[HEALTH_COUNT] = {"healthy", "suspect", "quarantined", "proving"};
     return (unsigned)health < HEALTH_COUNT ? words[health] : "unknown";
 }
+
+const char *device_feed_word(enum device_feed feed)
+{
+    static const char *const words[FEED_COUNT] = {"none",   "unmeasured", "slower",
+                                                  "faster", "never",      "always"};
+    return (unsigned)feed < FEED_COUNT ? words[feed] : "unknown";
+}

@@ -21,10 +21,24 @@ enum device_health {
 /* What a limit of sessions is a limit of. */
 enum session_scope { SCOPE_NONE, SCOPE_DEVICE, SCOPE_SYSTEM, SCOPE_COUNT };
 
-#define DEVICE_ID_BYTES     64
-#define DEVICE_NAME_BYTES   96
-#define NODE_DEVICES_MAX    16
-#define DEVICE_REASON_BYTES 128
+/* Does a GPU that encodes nothing decode and scale for encoders on CPUs? */
+enum device_feed {
+    FEED_NONE, /* not asked of this device: it encodes, or cannot */
+    FEED_UNMEASURED,
+    FEED_SLOWER, /* than CPUs alone, or not faster by enough */
+    FEED_FASTER, /* it does */
+    FEED_NEVER,  /* by the node's configuration */
+    FEED_ALWAYS, /* it does, by the node's configuration */
+    FEED_COUNT
+};
+
+/* From so much on (struct device_row, feed_permille) it is faster: less is lost in what the measure does not see. */
+#define DEVICE_FEED_PERMILLE 1050
+
+#define DEVICE_ID_BYTES      64
+#define DEVICE_NAME_BYTES    96
+#define NODE_DEVICES_MAX     16
+#define DEVICE_REASON_BYTES  128
 
 /* What a driver says of a device's present state; -1: it does not say. */
 struct device_telemetry {
@@ -60,6 +74,9 @@ struct device_row {
     int64_t vram_bytes;
     int32_t cpus;         /* of a CPU pool: what the node may use; else 0 */
     int64_t memory_bytes; /* of a CPU pool: what the node may use; else 0 */
+    enum device_feed feed;
+    int32_t
+        feed_permille; /* measured: what CPUs make when it feeds them, of 1000 alone; 0 unknown */
     struct device_telemetry telemetry;
 };
 
@@ -68,6 +85,8 @@ struct device_setting {
     char device[DEVICE_ID_BYTES]; /* its id, or the word of a kind */
     int32_t sessions;             /* that it may have open; 0: says nothing */
     bool disable;
+    enum device_feed
+        feed; /* FEED_ALWAYS, FEED_NEVER, FEED_UNMEASURED: as measured; FEED_NONE: says nothing */
 };
 
 #define DEVICE_SETTINGS_MAX (NODE_DEVICES_MAX + DEVICE_KIND_COUNT)
@@ -83,5 +102,11 @@ struct demand {
 };
 
 const char *device_health_word(enum device_health health);
+/* "faster"; of FEED_NONE "none". */
+const char *device_feed_word(enum device_feed feed);
+static inline bool device_feeds(enum device_feed feed)
+{
+    return feed == FEED_FASTER || feed == FEED_ALWAYS;
+}
 
 #endif

@@ -121,6 +121,8 @@ struct job {
     struct lease_token token;
     int64_t watchdog_ns;
     char device_id[DEVICE_ID_BYTES]; /* chosen by the HAL on the node */
+    /* Of a job that encodes on CPUs: the GPU that decodes and scales for it; empty: none. */
+    char feed_device_id[DEVICE_ID_BYTES];
     int32_t sessions;     /* encoder sessions that it may have open at once; 0: as many as rungs */
     struct limits limits; /* 0: the default of that one */
     union {

@@ -91,6 +91,8 @@ struct report_verify {
 struct report {
     enum step step;
     char device_id[DEVICE_ID_BYTES];
+    char feed_device_id
+        [DEVICE_ID_BYTES]; /* that made the pictures of a transcode on CPUs; or empty */
     int64_t cpu_ns;        /* user + system of the worker while it had the lease */
     int64_t wall_ns;       /* lease received to report sent */
     int64_t first_work_ns; /* lease received to first packet decoded or read */

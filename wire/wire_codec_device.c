@@ -7,7 +7,8 @@
 #define DEVICE_MEMBERS(I, T, E, R)                                                                 \
     T(device_id) E(kind, DEVICE_KIND_COUNT) T(name) E(health, HEALTH_COUNT) T(health_reason)       \
     I(encodes) I(decodes) I(sessions_in_use) I(session_limit) I(vram_bytes) I(cpus)                \
-    I(memory_bytes) T(driver) I(standin) I(encodes_ten_bit) E(session_scope, SCOPE_COUNT)
+    I(memory_bytes) T(driver) I(standin) I(encodes_ten_bit) E(session_scope, SCOPE_COUNT)             \
+    E(feed, FEED_COUNT) I(feed_permille)
 /* clang-format on */
 
 void wire_device_put(const struct device_row *from, Sluice__V1__DeviceRow *to)

@@ -4,7 +4,7 @@
 
 /* clang-format off */
 #define JOB_MEMBERS(I, T, E, R)                                                                    \
-    E(step, STEP_COUNT) T(video) I(watchdog_ns) T(device_id) I(sessions)
+    E(step, STEP_COUNT) T(video) I(watchdog_ns) T(device_id) T(feed_device_id) I(sessions)
 
 #define TRANSCODE_MEMBERS(I, T, E, R)                                                              \
     I(start_pts) I(end_pts) I(origin_pts) I(byte_first) I(timescale) I(reorder_ticks) I(gop_ns)    \

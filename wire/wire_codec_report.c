@@ -6,7 +6,7 @@
 
 /* clang-format off */
 #define REPORT_MEMBERS(I, T, E, R)                                                                 \
-    E(step, STEP_COUNT) T(device_id) I(cpu_ns) I(wall_ns) I(first_work_ns) I(memory_max_bytes)
+    E(step, STEP_COUNT) T(device_id) T(feed_device_id) I(cpu_ns) I(wall_ns) I(first_work_ns) I(memory_max_bytes)
 
 #define RENDITION_MEMBERS(I, T, E, R)                                                              \
     T(name) E(codec, CODEC_COUNT) T(codecs) T(encoder) I(width) I(height) I(timescale)             \

@@ -109,6 +109,7 @@ static void device_put(struct sl_buf *out, const struct hal_device *device)
                   row.session_limit);
     rates_put(out, &row);
     telemetry_put(out, &row.telemetry);
+    sl_buf_text(out, "\"feed\": null, \"feed_ratio\": null, "); /* the agent's to say */
     text_put(out, "driver", device->driver);
     sl_buf_printf(out, "\"standin\": %s, ", device->standin ? "true" : "false");
     sl_buf_printf(out, "\"cpus\": %d, \"memory_bytes\": %" PRId64 ", ", device->cpus,

@@ -45,17 +45,20 @@ static json_t *device_json(const struct api_node *node, const struct device_row 
             json_object_set_new(rates, codec_word((enum codec)codec),
                                 json_integer(row->mpix_per_s[codec]));
     bool gone = node->state == NODE_LOST; /* what it said of its load is long over */
-    return json_pack("{s:o,s:s,s:o,s:o,s:b,s:s,s:o,s:o,s:o,s:o,s:i,s:i,s:o,s:I,s:o}", "device_id",
-                     api_text(row->device_id), "kind", device_kind_word(row->kind), "name",
-                     api_text(row->name), "driver", api_text(row->driver), "standin",
-                     (int)row->standin, "health", device_health_word(row->health), "health_reason",
-                     api_text(row->health_reason[0] ? row->health_reason : NULL), "encodes",
-                     codecs_json(row->encodes), "ten_bit", codecs_json(row->encodes_ten_bit),
-                     "decodes", codecs_json(row->decodes), "sessions_in_use", row->sessions_in_use,
-                     "session_limit", row->session_limit, "mpix_per_s", rates, "memory_bytes",
-                     (json_int_t)(row->kind == DEVICE_CPU ? row->memory_bytes : row->vram_bytes),
-                     "telemetry",
-                     telemetry_json(gone ? &device_telemetry_unknown : &row->telemetry));
+    return json_pack(
+        "{s:o,s:s,s:o,s:o,s:b,s:s,s:o,s:o,s:o,s:o,s:i,s:i,s:o,s:I,s:o,s:o,s:o}", "device_id",
+        api_text(row->device_id), "kind", device_kind_word(row->kind), "name", api_text(row->name),
+        "driver", api_text(row->driver), "standin", (int)row->standin, "health",
+        device_health_word(row->health), "health_reason",
+        api_text(row->health_reason[0] ? row->health_reason : NULL), "encodes",
+        codecs_json(row->encodes), "ten_bit", codecs_json(row->encodes_ten_bit), "decodes",
+        codecs_json(row->decodes), "sessions_in_use", row->sessions_in_use, "session_limit",
+        row->session_limit, "mpix_per_s", rates, "memory_bytes",
+        (json_int_t)(row->kind == DEVICE_CPU ? row->memory_bytes : row->vram_bytes), "telemetry",
+        telemetry_json(gone ? &device_telemetry_unknown : &row->telemetry), "feed",
+        api_text(row->feed ? device_feed_word(row->feed) : NULL), "feed_ratio",
+        row->feed && row->feed_permille > 0 ? json_real((double)row->feed_permille / 1000)
+                                            : json_null());
 }
 
 static struct api_call *nodes_ask(struct api_request *request)

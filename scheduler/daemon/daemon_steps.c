@@ -229,6 +229,13 @@ static int device_add(struct sl_buf *devices, const char *device)
     return devices->failed ? SL_ENOMEM : SL_OK;
 }
 
+/* The device that encoded, and the one that made its pictures. */
+static int hands_add(struct sl_buf *devices, const struct report *report)
+{
+    int code = device_add(devices, report->device_id);
+    return code == SL_OK ? device_add(devices, report->feed_device_id) : code;
+}
+
 /* Which devices had a hand in each rendition. */
 static int result_make(const struct plan *plan, const struct reports *all,
                        const struct published_set *published, struct daemon_set *set)
@@ -242,7 +249,7 @@ static int result_make(const struct plan *plan, const struct reports *all,
         const struct published_rendition *rendition = &published->renditions[r];
         for (int32_t piece = 0; piece < pieces && !rendition->audio && code == SL_OK; piece++)
             if (plan_codec_at(plan, piece % plan->codec_count) == rendition->codec)
-                code = device_add(&devices[r], all->transcode[piece]->device_id);
+                code = hands_add(&devices[r], all->transcode[piece]);
         if (rendition->audio && code == SL_OK)
             code = device_add(&devices[r], all->audio[(int32_t)r - plan->rung_count]->device_id);
         texts[r] = (char *)devices[r].data;

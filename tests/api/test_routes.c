@@ -359,6 +359,8 @@ static void test_what_devices_say_of_themselves_is_told(void **state)
         .sessions_in_use = 2,
         .session_limit = 3,
         .vram_bytes = 4000,
+        .feed = FEED_FASTER,
+        .feed_permille = 1125,
         .telemetry = {7, -1, 0, 1500, 61, 70500},
     };
     w->agent.device_count = 1;
@@ -374,6 +376,8 @@ static void test_what_devices_say_of_themselves_is_told(void **state)
     assert_string_equal(json_string_value(json_array_get(json_object_get(device, "decodes"), 0)),
                         "vp9");
     assert_int_equal(json_integer_value(json_object_get(device, "memory_bytes")), 4000);
+    assert_string_equal(text_at(device, "feed"), "faster");
+    assert_true(json_real_value(json_object_get(device, "feed_ratio")) == 1.125);
     json_t *telemetry = json_object_get(device, "telemetry");
     assert_int_equal(json_object_size(telemetry), 5);
     assert_null(json_object_get(telemetry, "encoder_percent"));

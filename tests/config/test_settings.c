@@ -143,7 +143,8 @@ static void test_every_key_is_read(void **state)
         "    body_max: 64K, rate: 5, burst: 6}\n"
         "agent: {cpus: 3, memory: 4G, cache: 512M, objects: http, spot: true, give_up: 1m,\n"
         "  pools: {av1: 2, h265: 5},\n"
-        "  devices: {nvenc: {sessions: 8}, GPU-1: {disable: true}, /dev/dri/renderD128: }}\n",
+        "  devices: {nvenc: {sessions: 8, feed: never}, GPU-1: {disable: true, feed: measured}, "
+        "/dev/dri/renderD128: }}\n",
         "");
     const struct config_daemon *daemon = &config.daemon;
     assert_string_equal(daemon->http_host, "::1");
@@ -184,6 +185,9 @@ static void test_every_key_is_read(void **state)
     assert_string_equal(agent->devices[0].device, "nvenc");
     assert_int_equal(agent->devices[0].sessions, 8);
     assert_false(agent->devices[0].disable);
+    assert_int_equal(agent->devices[0].feed, FEED_NEVER);
+    assert_int_equal(agent->devices[1].feed, FEED_UNMEASURED);
+    assert_int_equal(agent->devices[2].feed, FEED_NONE);
     assert_string_equal(agent->devices[1].device, "GPU-1");
     assert_int_equal(agent->devices[1].sessions, 0);
     assert_true(agent->devices[1].disable);
@@ -201,9 +205,16 @@ static void test_settings_of_devices_are_explained(void **state)
            "s.yaml:3:10: agent.devices.cpu: the CPU serves every step and has no sessions; "
            "agent.cpus says how many CPUs are used\n"
            "s.yaml:4:13: agent.devices.nvenc.session: unknown key; did you mean sessions? valid "
-           "keys are sessions, disable\n"
+           "keys are sessions, disable, feed\n"
            "s.yaml:5:23: agent.devices.vaapi.sessions: \"0\"; expected a whole number from 1 to "
            "1024\n");
+    expect("agent:\n  devices:\n    nvenc: {feed: sometimes}\n    vaapi: {feed: always}\n"
+           "    /dev/dri/renderD128: {feed: never}\n",
+           "s.yaml:3:19: agent.devices.nvenc.feed: \"sometimes\"; expected one of measured, "
+           "always, never\n"
+           "s.yaml:4:19: agent.devices.vaapi.feed: only NVIDIA GPUs decode and scale for CPUs\n"
+           "s.yaml:5:33: agent.devices./dev/dri/renderD128.feed: only NVIDIA GPUs decode and "
+           "scale for CPUs\n");
 }
 
 static void test_limits_of_the_interface_are_held_to_their_ranges(void **state)

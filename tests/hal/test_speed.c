@@ -146,6 +146,43 @@ static void test_a_folder_that_takes_nothing_is_named(void **state)
     assert_non_null(strstr(why.message, "/nonexistent/speeds"));
 }
 
+static struct hal_speed fed(struct hal_speed s, enum hal_speed_feed feed)
+{
+    s.feed = feed;
+    return s;
+}
+
+static void test_what_feeding_brings_is_told_by_two_figures_of_one_measure(void **state)
+{
+    (void)state;
+    struct device_row row = device(DEVICE_NVENC, "GPU-1", "550.1");
+    put(fed(speed("GPU-1", "550.1", "x264", CODEC_H264, "1080p", 8, 1, 100), HAL_SPEED_ALONE));
+    put(fed(speed("GPU-1", "550.1", "x264", CODEC_H264, "1080p", 4, 1, 500), HAL_SPEED_FED));
+    struct hal_speeds speeds = load();
+    hal_speeds_fill(&speeds, &row);
+    assert_int_equal(row.feed_permille, 0); /* of other numbers of encodes at once */
+    hal_speeds_fini(&speeds);
+    put(fed(speed("GPU-1", "550.1", "x264", CODEC_H264, "1080p", 8, 1, 112), HAL_SPEED_FED));
+    speeds = load();
+    assert_int_equal(speeds.count, 3);
+    hal_speeds_fill(&speeds, &row);
+    assert_int_equal(row.feed_permille, 1120);
+    assert_int_equal(row.mpix_per_s[CODEC_H264], 0); /* it encodes nothing itself */
+    hal_speeds_fini(&speeds);
+    /* Measured anew: the newest of each. */
+    put(fed(speed("GPU-1", "550.1", "x264", CODEC_H264, "1080p", 8, 1, 120), HAL_SPEED_ALONE));
+    speeds = load();
+    assert_int_equal(speeds.count, 3);
+    hal_speeds_fill(&speeds, &row);
+    assert_int_equal(row.feed_permille, 933);
+    hal_speeds_fini(&speeds);
+    row = device(DEVICE_NVENC, "GPU-1", "560.1");
+    speeds = load();
+    hal_speeds_fill(&speeds, &row);
+    assert_int_equal(row.feed_permille, 0);
+    hal_speeds_fini(&speeds);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -155,6 +192,9 @@ int main(void)
                                         folder_remove),
         cmocka_unit_test_setup_teardown(test_lines_of_garbage_are_left_out, folder_make,
                                         folder_remove),
+        cmocka_unit_test_setup_teardown(
+            test_what_feeding_brings_is_told_by_two_figures_of_one_measure, folder_make,
+            folder_remove),
         cmocka_unit_test(test_a_folder_that_takes_nothing_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

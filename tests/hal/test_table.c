@@ -321,6 +321,85 @@ static void test_a_claim_on_a_device_that_went_away_is_released_into_nothing(voi
     assert_int_equal(table.devices[0].sessions.in_use, 0);
 }
 
+static struct device_row engineless(const char *id)
+{
+    struct device_row row = gpu(id, 0, SCOPE_NONE);
+    row.encodes = row.encodes_ten_bit = 0;
+    row.decodes = 1u << CODEC_H264;
+    row.vram_bytes = 2 * HAL_FEED_BYTES;
+    return row;
+}
+
+static enum device_feed feed_of(const struct hal_table *table, int32_t at)
+{
+    struct device_row rows[NODE_DEVICES_MAX];
+    hal_table_rows(table, rows);
+    return rows[at].feed;
+}
+
+static void speeds_tell(struct hal_table *table, const char *device_id, double ratio)
+{
+    struct hal_speed items[2] = {{.feed = HAL_SPEED_ALONE, .total_mpix_per_s = 100},
+                                 {.feed = HAL_SPEED_FED, .total_mpix_per_s = 100 * ratio}};
+    struct hal_speeds speeds = {items, 2};
+    for (int i = 0; i < 2; i++) {
+        snprintf(items[i].device_id, sizeof items[i].device_id, "%s", device_id);
+        snprintf(items[i].driver, sizeof items[i].driver, "a driver");
+    }
+    hal_table_speeds(table, &speeds);
+}
+
+static void test_a_gpu_feeds_cpus_when_that_was_measured_to_be_faster(void **state)
+{
+    (void)state;
+    struct device_row rows[] = {gpu("a", 0, SCOPE_NONE), engineless("b")};
+    struct hal_table table = table_of(rows, 2);
+    struct hal_claim claim;
+    assert_int_equal(feed_of(&table, 0), FEED_NONE); /* it has work of its own */
+    assert_int_equal(feed_of(&table, 1), FEED_UNMEASURED);
+    assert_false(hal_table_feed(&table, NULL, &claim));
+    speeds_tell(&table, "b", 1.04);
+    assert_int_equal(feed_of(&table, 1), FEED_SLOWER);
+    assert_false(hal_table_feed(&table, NULL, &claim));
+    speeds_tell(&table, "b", 1.05);
+    assert_int_equal(feed_of(&table, 1), FEED_FASTER);
+    assert_true(hal_table_feed(&table, NULL, &claim));
+    assert_string_equal(claim.device_id, "b");
+    assert_true(claim.feeds);
+    assert_int_equal(claim.sessions, 0);
+    /* Ill, it feeds nobody, and nobody but its proof brings it back. */
+    hal_table_note(&table, &table.devices[1], &claim, SL_EDEVICELOST, "gone");
+    hal_table_release(&table, &claim);
+    assert_false(hal_table_feed(&table, NULL, &claim));
+    assert_false(claim.device_id[0]);
+    /* One that turns out to encode has work of its own from then on. */
+    struct device_row later = gpu("b", 0, SCOPE_NONE);
+    assert_true(hal_table_encoders_take(&table, &later, 1));
+    assert_int_equal(feed_of(&table, 1), FEED_NONE);
+}
+
+static void test_feeding_is_spread_and_bounded_by_memory(void **state)
+{
+    (void)state;
+    struct device_setting settings[] = {{.device = "nvenc", .feed = FEED_ALWAYS},
+                                        {.device = "c", .feed = FEED_NEVER}};
+    struct device_row rows[] = {engineless("a"), engineless("b"), engineless("c")};
+    struct hal_table table = {0};
+    struct hal_claim claims[5];
+    static const char *const order[] = {"b", "a", "a", "b"}; /* b is preferred among equals */
+    hal_table_fill(&table, rows, 3, settings, 2);
+    assert_int_equal(feed_of(&table, 0), FEED_ALWAYS);
+    assert_int_equal(feed_of(&table, 2), FEED_NEVER);
+    for (int i = 0; i < 4; i++) {
+        assert_true(hal_table_feed(&table, i == 0 ? "b" : "", &claims[i]));
+        assert_string_equal(claims[i].device_id, order[i]);
+    }
+    assert_false(hal_table_feed(&table, "a", &claims[4])); /* two contexts fit into each */
+    hal_table_release(&table, &claims[1]);
+    assert_true(hal_table_feed(&table, "b", &claims[4]));
+    assert_string_equal(claims[4].device_id, "a");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -337,6 +416,8 @@ int main(void)
         cmocka_unit_test(test_telemetry_is_of_the_device_named),
         cmocka_unit_test(test_leases_from_before_a_fault_do_not_bring_a_device_back),
         cmocka_unit_test(test_a_claim_on_a_device_that_went_away_is_released_into_nothing),
+        cmocka_unit_test(test_a_gpu_feeds_cpus_when_that_was_measured_to_be_faster),
+        cmocka_unit_test(test_feeding_is_spread_and_bounded_by_memory),
     };
     return cmocka_run_group_tests_name("table", tests, NULL, NULL);
 }

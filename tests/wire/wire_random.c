@@ -29,6 +29,8 @@ void random_device(struct random *r, struct device_row *out)
     out->session_scope = (enum session_scope)random_below(r, SCOPE_COUNT);
     out->telemetry.busy_percent = random_i64(r);
     out->telemetry.power_mw = random_i64(r);
+    out->feed = (enum device_feed)random_below(r, FEED_COUNT);
+    out->feed_permille = random_i32(r);
 }
 
 static void random_demand(struct random *r, struct demand *out)
@@ -417,6 +419,7 @@ void random_job(struct random *r, enum step step, struct job *out)
     out->token.v = random_next(r);
     out->watchdog_ns = random_i64(r);
     TEXT(r, out->device_id);
+    TEXT(r, out->feed_device_id);
     out->sessions = random_i32(r);
 #define LIMIT_RANDOM(name, kind, least, most, otherwise)                                           \
     out->limits.name = (least) + (int64_t)random_below(r, (size_t)((most) - (least)) + 1);
@@ -518,6 +521,7 @@ void random_report(struct random *r, enum step step, struct report *out)
 {
     out->step = step;
     TEXT(r, out->device_id);
+    TEXT(r, out->feed_device_id);
     out->cpu_ns = random_i64(r);
     out->wall_ns = random_i64(r);
     out->first_work_ns = random_i64(r);
