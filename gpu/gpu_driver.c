@@ -69,6 +69,8 @@ static void load(void)
     driver.standin = dlsym(cuda->lib, "sluice_standin") != NULL;
     *(void **)&driver.memory_total = dlsym(cuda->lib, "cuDeviceTotalMem_v2");
     *(void **)&driver.memory_info = dlsym(cuda->lib, "cuMemGetInfo_v2");
+    *(void **)&driver.host_alloc = dlsym(cuda->lib, "cuMemAllocHost_v2");
+    *(void **)&driver.host_free = dlsym(cuda->lib, "cuMemFreeHost");
     devices_count(cuda);
     CUresult (*version)(int *);
     *(void **)&version = dlsym(cuda->lib, "cuDriverGetVersion");

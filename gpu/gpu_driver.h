@@ -35,6 +35,8 @@ struct gpu_driver {
     /* Optional; NULL where this driver lacks them. */
     CUresult (*memory_total)(size_t *bytes, CUdevice device);
     CUresult (*memory_info)(size_t *free_bytes, size_t *total_bytes); /* of the current context */
+    CUresult (*host_alloc)(void **out, size_t bytes); /* pinned, of the current context */
+    CUresult (*host_free)(void *address);
 };
 
 int gpu_driver_load(const struct gpu_driver **out, struct sl_failure *why);

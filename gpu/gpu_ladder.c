@@ -7,6 +7,7 @@
 
 #include "gpu/gpu_cuda.h"
 #include "gpu/gpu_error.h"
+#include "gpu/gpu_host.h"
 #include "gpu/gpu_kernels.h"
 #include "gpu/gpu_loader.h"
 #include "gpu/gpu_scale.h"
@@ -39,7 +40,8 @@ struct gpu_ladder {
     const struct gpu_kernels *kernels;
     AVBufferRef *context;
     struct gpu_ladder_params params;
-    AVBufferRef *pools[POLICY_RUNGS_MAX];
+    AVBufferRef *pools[POLICY_RUNGS_MAX];     /* of surfaces, or … */
+    struct gpu_host *hosts[POLICY_RUNGS_MAX]; /* … of pictures in host memory */
     int32_t strides[POLICY_RUNGS_MAX][2];
     struct geometry from;
     enum hal_layout source; /* how decoded pictures lie */
@@ -300,6 +302,13 @@ static int tables_make(struct gpu_ladder *ladder, const struct geometry *from, u
 static int pool_open(struct gpu_ladder *ladder, int32_t i, struct sl_failure *why)
 {
     const struct gpu_ladder_rung *rung = &ladder->params.rungs[i];
+    if (ladder->params.to_host) {
+        int code = gpu_host_open(ladder->driver, ladder->context, rung->layout, rung->width,
+                                 rung->height, &ladder->hosts[i], why);
+        for (int kind = 0; code == SL_OK && kind < 2; kind++)
+            ladder->strides[i][kind] = gpu_host_stride(ladder->hosts[i], kind);
+        return code;
+    }
     if (rung->layout != HAL_NV12 && rung->layout != HAL_P010)
         return sl_fail(why, SL_EINVAL, "a GPU's picture is NV12 or P010");
     AVBufferRef *pool = av_hwframe_ctx_alloc(ladder->context);
@@ -472,17 +481,25 @@ static int tones_map(struct gpu_ladder *ladder, struct planes *planes, struct sl
     return code;
 }
 
-static int surface_copy(struct gpu_ladder *ladder, const struct planes *from, const AVFrame *into,
-                        struct sl_failure *why)
+/* Where plane p of rung i is made. */
+static CUdeviceptr target_plane(const struct gpu_ladder *ladder, int32_t i, const AVFrame *into,
+                                int p)
 {
-    for (int p = 0; p < 2; p++) {
+    return ladder->hosts[i] ? gpu_host_plane(ladder->hosts[i], p)
+                            : (CUdeviceptr)(uintptr_t)into->data[p ? 1 : 0];
+}
+
+static int surface_copy(struct gpu_ladder *ladder, const struct planes *from, int32_t i,
+                        const AVFrame *into, struct sl_failure *why)
+{
+    for (int p = 0; p < 3 && from->rows[p]; p++) {
         CUDA_MEMCPY2D copy = {
             .srcMemoryType = CU_MEMORYTYPE_DEVICE,
             .srcDevice = from->at[p],
             .srcPitch = (size_t)from->strides[p],
             .dstMemoryType = CU_MEMORYTYPE_DEVICE,
-            .dstDevice = (CUdeviceptr)(uintptr_t)into->data[p],
-            .dstPitch = (size_t)into->linesize[p],
+            .dstDevice = target_plane(ladder, i, into, p),
+            .dstPitch = (size_t)ladder->strides[i][p ? 1 : 0],
             .WidthInBytes = (size_t)from->bytes[p],
             .Height = (size_t)from->rows[p],
         };
@@ -504,12 +521,34 @@ static int group_run(struct gpu_ladder *ladder, const struct group *group,
     for (int32_t i = 0; i < group->count; i++) {
         const AVFrame *into = out[group->rungs[i]];
         for (int p = 0; p < 3; p++)
-            args.targets[0][i][p] = (gpu_u64)(uintptr_t)into->data[p ? 1 : 0] +
+            args.targets[0][i][p] = (gpu_u64)target_plane(ladder, group->rungs[i], into, p) +
                                     (gpu_u64)group->scale.target_offsets[i][p];
     }
     const unsigned grid[3] = {group->scale.blocks, 1, 1};
     return gpu_kernels_launch(ladder->kernels, group->scale.kernel, grid, group->scale.threads,
                               group->scale.shared_bytes, &args, why);
+}
+
+/* The source itself, in host memory: nothing has to be made. */
+static bool is_passed(const struct gpu_ladder *ladder, int32_t i, const AVFrame *from)
+{
+    return ladder->hosts[i] && !ladder->tones && ladder->copied >> i & 1 &&
+           from->format != AV_PIX_FMT_CUDA;
+}
+
+static int surface_take(struct gpu_ladder *ladder, int32_t i, const AVFrame *from, AVFrame *into,
+                        struct sl_failure *why)
+{
+    int rc;
+    if (is_passed(ladder, i, from))
+        rc = av_frame_ref(into, from);
+    else if (ladder->hosts[i])
+        return gpu_host_take(ladder->hosts[i], into, why);
+    else
+        rc = av_hwframe_get_buffer(ladder->pools[i], into, 0);
+    return rc >= 0 ? SL_OK
+                   : sl_fail(why, SL_ENOMEM, "the GPU has no memory for a picture of %dx%d (%d)",
+                             ladder->params.rungs[i].width, ladder->params.rungs[i].height, rc);
 }
 
 static int surfaces_take(struct gpu_ladder *ladder, const AVFrame *from, AVFrame *const *out,
@@ -519,12 +558,11 @@ static int surfaces_take(struct gpu_ladder *ladder, const AVFrame *from, AVFrame
         AVFrame *into = out[i];
         if (!into)
             continue;
-        int rc = av_hwframe_get_buffer(ladder->pools[i], into, 0);
-        if (rc < 0)
-            return sl_fail(why, SL_ENOMEM, "the GPU has no memory for a picture of %dx%d (%d)",
-                           ladder->params.rungs[i].width, ladder->params.rungs[i].height, rc);
-        if (into->linesize[0] != ladder->strides[i][0] ||
-            into->linesize[1] != ladder->strides[i][1])
+        int code = surface_take(ladder, i, from, into, why);
+        if (code != SL_OK)
+            return code;
+        if (!is_passed(ladder, i, from) && (into->linesize[0] != ladder->strides[i][0] ||
+                                            into->linesize[1] != ladder->strides[i][1]))
             return sl_fail(why, SL_EINTERNAL, "surfaces of one pool lie differently");
         const struct gpu_ladder_params *params = &ladder->params;
         into->color_primaries =
@@ -536,6 +574,12 @@ static int surfaces_take(struct gpu_ladder *ladder, const AVFrame *from, AVFrame
         into->chroma_location = AVCHROMA_LOC_LEFT;
     }
     return SL_OK;
+}
+
+static bool all_passed(const struct gpu_ladder *ladder, const AVFrame *from)
+{
+    return ladder->group_count == 0 && ladder->params.to_host && !ladder->tones &&
+           from->format != AV_PIX_FMT_CUDA;
 }
 
 static int run(struct gpu_ladder *ladder, const AVFrame *from, AVFrame *const *out,
@@ -551,6 +595,8 @@ static int run(struct gpu_ladder *ladder, const AVFrame *from, AVFrame *const *o
     struct planes planes;
     if (code == SL_OK)
         code = surfaces_take(ladder, from, out, why);
+    if (code == SL_OK && all_passed(ladder, from))
+        return SL_OK;
     if (code == SL_OK)
         code = source_find(ladder, from, &planes, why);
     if (code == SL_OK && ladder->tones)
@@ -558,8 +604,11 @@ static int run(struct gpu_ladder *ladder, const AVFrame *from, AVFrame *const *o
     for (int32_t g = 0; code == SL_OK && g < ladder->group_count; g++)
         code = group_run(ladder, &ladder->groups[g], &planes, out, why);
     for (int32_t i = 0; code == SL_OK && i < ladder->params.rung_count; i++)
-        if (ladder->copied >> i & 1)
-            code = surface_copy(ladder, &planes, out[i], why);
+        if (ladder->copied >> i & 1 && !is_passed(ladder, i, from))
+            code = surface_copy(ladder, &planes, i, out[i], why);
+    for (int32_t i = 0; code == SL_OK && i < ladder->params.rung_count; i++)
+        if (out[i] && ladder->hosts[i] && !is_passed(ladder, i, from))
+            code = gpu_host_fetch(ladder->hosts[i], out[i], why);
     if (code != SL_OK)
         return code;
     CUresult result = ladder->driver->cuda->cuStreamSynchronize(NULL);
@@ -593,6 +642,8 @@ void gpu_ladder_close(struct gpu_ladder **ladder)
         gpu_tone_close(&l->tones);
         if (l->upload)
             l->driver->cuda->cuMemFree(l->upload);
+        for (int32_t i = 0; i < l->params.rung_count; i++)
+            gpu_host_close(&l->hosts[i]);
         gpu_context_leave(l->context);
     }
     for (int32_t i = 0; i < l->params.rung_count; i++)

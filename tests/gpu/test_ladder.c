@@ -24,6 +24,7 @@
 #include "gpu/gpu_measure.h"
 #include "gpu/gpu_tone.h"
 #include "media/media_filter.h"
+#include "media/media_frame.h"
 #include "media/media_tone.h"
 #include "tests/standin/standin_run.h"
 
@@ -197,6 +198,117 @@ static void test_rungs_are_those_of_the_cpu(void **state)
         av_frame_free(&planar);
         av_frame_free(&from);
     }
+}
+
+static double psnr_planar(const AVFrame *a, const AVFrame *b)
+{
+    const AVPixFmtDescriptor *desc = av_pix_fmt_desc_get(a->format);
+    bool deep = desc->comp[0].depth > 8;
+    double squares = 0, samples = 0;
+    for (int p = 0; p < 3; p++)
+        for (int y = 0; y < (p ? a->height / 2 : a->height); y++)
+            for (int x = 0; x < (p ? a->width / 2 : a->width); x++, samples++) {
+                const uint8_t *i = a->data[p] + (ptrdiff_t)y * a->linesize[p];
+                const uint8_t *j = b->data[p] + (ptrdiff_t)y * b->linesize[p];
+                double d = deep ? ((const uint16_t *)(const void *)i)[x] / 4.0 -
+                                      ((const uint16_t *)(const void *)j)[x] / 4.0
+                                : i[x] - j[x];
+                squares += d * d;
+            }
+    return squares > 0 ? 10 * log10(255.0 * 255 * samples / squares) : INFINITY;
+}
+
+static const struct gpu_ladder_params for_cpus = {
+    .rungs = {{HAL_I420, 640, 360}, {HAL_I420, 426, 240}, {HAL_I420, 106, 60}},
+    .rung_count = 3,
+    .to_host = true,
+    .color_primaries = 2,
+    .color_transfer = 2,
+    .color_matrix = 2,
+};
+
+/* From host memory and from a surface, in planes, as encoders on CPUs read them; and in buffers that are used again. */
+static void test_pictures_for_cpus_come_back_in_planes(void **state)
+{
+    (void)state;
+    need_kernels();
+    static const enum AVPixelFormat formats[] = {AV_PIX_FMT_YUV420P, AV_PIX_FMT_NV12,
+                                                 AV_PIX_FMT_YUV420P10LE, AV_PIX_FMT_P010LE};
+    for (size_t f = 0; f < 4; f++) {
+        struct gpu_ladder_params params = for_cpus;
+        for (int i = 0; i < 3; i++)
+            params.rungs[i].layout = f < 2 ? HAL_I420 : HAL_I420_10;
+        AVFrame *host = frame_make(formats[f], 640, 360), *out[3];
+        AVFrame *planar = frame_make(f < 2 ? AV_PIX_FMT_YUV420P : AV_PIX_FMT_YUV420P10LE, 640, 360);
+        struct gpu_ladder *ladder = NULL;
+        struct sl_failure why = {0};
+        const uint8_t *seen[3][2] = {{NULL}};
+        frame_paint(host, 0);
+        if (gpu_ladder_open(context, host, &params, &ladder, &why) != SL_OK)
+            fail_msg("%s", why.message);
+        assert_null(gpu_ladder_surfaces(ladder, 0));
+        for (int turn = 0; turn < 6; turn++) {
+            frame_paint(host, turn);
+            frame_paint(planar, turn);
+            bool up = formats[f] == AV_PIX_FMT_NV12 || formats[f] == AV_PIX_FMT_P010LE;
+            AVFrame *from = up ? upload(host) : av_frame_clone(host);
+            for (int i = 0; i < 3; i++)
+                out[i] = av_frame_alloc();
+            if (gpu_ladder_run(ladder, from, out, &why) != SL_OK)
+                fail_msg("%s", why.message);
+            /* The source itself passes where it is. */
+            assert_int_equal(out[0]->data[0] == host->data[0], !up);
+            for (int i = 0; i < 3; i++) {
+                AVFrame *truth = media_frame_make(params.rungs[i].layout, params.rungs[i].width,
+                                                  params.rungs[i].height);
+                struct cpu_scale_target target = {
+                    params.rungs[i].layout, truth->width, truth->height, 2, 2, 2, false};
+                struct cpu_scale *scale = NULL;
+                if (cpu_scale_open(planar, &target, &scale, &why) != SL_OK ||
+                    cpu_scale_run(scale, planar, truth, &why) != SL_OK)
+                    fail_msg("%s", why.message);
+                assert_int_equal(out[i]->format, truth->format);
+                assert_int_equal(out[i]->width, truth->width);
+                double near = psnr_planar(out[i], truth);
+                if (near < 52)
+                    fail_msg("rung %d of %s is %.1f dB from the CPU's", i,
+                             av_get_pix_fmt_name(formats[f]), near);
+                if (i > 0 && turn < 2)
+                    seen[i][turn % 2] = out[i]->data[0];
+                else if (i > 0)
+                    assert_true(out[i]->data[0] == seen[i][0] || out[i]->data[0] == seen[i][1]);
+                cpu_scale_close(&scale);
+                av_frame_free(&truth);
+                av_frame_free(&out[i]);
+            }
+            av_frame_free(&from);
+        }
+        gpu_ladder_close(&ladder);
+        av_frame_free(&host);
+        av_frame_free(&planar);
+    }
+}
+
+/* What an encoder still holds outlives the ladder. */
+static void test_pictures_for_cpus_outlive_their_ladder(void **state)
+{
+    (void)state;
+    need_kernels();
+    AVFrame *host = frame_make(AV_PIX_FMT_YUV420P, 640, 360), *kept[3];
+    struct gpu_ladder *ladder = NULL;
+    struct sl_failure why = {0};
+    frame_paint(host, 0);
+    for (int i = 0; i < 3; i++)
+        kept[i] = av_frame_alloc();
+    if (gpu_ladder_open(context, host, &for_cpus, &ladder, &why) != SL_OK ||
+        gpu_ladder_run(ladder, host, kept, &why) != SL_OK)
+        fail_msg("%s", why.message);
+    uint8_t sample = kept[1]->data[2][0];
+    gpu_ladder_close(&ladder);
+    assert_int_equal(kept[1]->data[2][0], sample);
+    for (int i = 0; i < 3; i++)
+        av_frame_free(&kept[i]);
+    av_frame_free(&host);
 }
 
 /* An encoder that looks ahead keeps many pictures; a source changes in mid-stream; a pass leaves rungs out. */
@@ -494,6 +606,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_rungs_are_those_of_the_cpu),
         cmocka_unit_test(test_pictures_are_turned_and_cropped_on_the_way),
         cmocka_unit_test(test_hdr_becomes_sdr_as_the_cpus_filters_make_it),
+        cmocka_unit_test(test_pictures_for_cpus_come_back_in_planes),
+        cmocka_unit_test(test_pictures_for_cpus_outlive_their_ladder),
         cmocka_unit_test(test_surfaces_wait_while_sources_change),
         cmocka_unit_test(test_what_is_the_cpus_is_refused_by_name),
         cmocka_unit_test(test_psnr_and_ssim_are_libavfilters),
