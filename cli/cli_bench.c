@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "cli/cli_table.h"
 #include "cli/cli_worker.h"
+#include "model/device_types.h"
 
 /* One measurement of a slow encoder at 2160p takes so long at the most. */
 #define LINE_NS SL_S_TO_NS(300)
@@ -15,26 +16,40 @@
 /* A line of worker/calibrate.h as an object; NULL when it is none. */
 static json_t *figure_read(const char *line, const json_t *device)
 {
-    char copy[512], *cells[CELLS];
+    char copy[512], *cells[CELLS + 1] = {NULL};
     int count = 0;
     snprintf(copy, sizeof copy, "%s", line);
-    for (char *at = copy; at && count < CELLS; count++) {
+    for (char *at = copy; at && count < CELLS + 1; count++) {
         cells[count] = at;
         at = strchr(at, '\t');
         if (at)
             *at++ = '\0';
     }
-    if (count != CELLS)
+    if (count < CELLS)
         return NULL;
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:f, s:f, s:b}", "device_id",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:f, s:f, s:s?, s:b}", "device_id",
                      cli_json_text(device, "device_id"), "encoder", cells[0], "codec", cells[1],
                      "preset", cells[2], "size", cells[3], "depth", atoi(cells[4]), "sessions",
                      atoi(cells[5]), "threads", atoi(cells[6]), "mpix_per_s", atof(cells[7]),
-                     "total_mpix_per_s", atof(cells[8]), "standin",
+                     "total_mpix_per_s", atof(cells[8]), "feed", cells[CELLS], "standin",
                      json_is_true(json_object_get(device, "standin")));
 }
 
-static void figure_print(struct cli *cli, const json_t *figure)
+/* Behind the figure of CPUs that a GPU feeds, which follows that of the CPUs alone. */
+static void feed_print(struct sl_buf *text, const json_t *figure, double alone)
+{
+    const char *feed = cli_json_text(figure, "feed");
+    double ratio = alone > 0 ? cli_json_real(figure, "total_mpix_per_s") / alone : 0;
+    if (strcmp(feed, "alone") == 0)
+        sl_buf_printf(text, "  the CPUs alone");
+    else if (strcmp(feed, "fed") == 0)
+        sl_buf_printf(text, "  the GPU decodes and scales for them: %.2f x%s", ratio,
+                      json_is_true(json_object_get(figure, "standin")) ? ""
+                      : 1000 * ratio >= DEVICE_FEED_PERMILLE           ? ", it will be used"
+                                                                       : ", it will not be used");
+}
+
+static void figure_print(struct cli *cli, const json_t *figure, double before)
 {
     struct sl_buf text = {0};
     sl_buf_printf(&text, "%-7s %-5s %-7s %-6s %2d bit  %2d at once",
@@ -46,9 +61,18 @@ static void figure_print(struct cli *cli, const json_t *figure)
     else
         sl_buf_printf(&text, "             ");
     double total = cli_json_real(figure, "total_mpix_per_s");
-    sl_buf_printf(&text, " %9.1f Mpix/s\n", total);
+    sl_buf_printf(&text, " %9.1f Mpix/s", total);
+    feed_print(&text, figure, before);
+    sl_buf_printf(&text, "\n");
     cli_term_write(&cli->out, &text);
     sl_buf_fini(&text);
+}
+
+/* What encodes, and what may feed what does. */
+static bool is_measured(const json_t *device)
+{
+    return json_array_size(json_object_get(device, "encodes")) > 0 ||
+           strcmp(cli_json_text(device, "kind"), "nvenc") == 0;
 }
 
 static int device_measure(struct cli *cli, const json_t *device, const char *depth,
@@ -75,13 +99,15 @@ static int device_measure(struct cli *cli, const json_t *device, const char *dep
                    ? " (a stand-in: its figures say nothing of a GPU and are not kept)"
                    : "");
     const char *line;
+    double before = 0;
     int got;
     while ((got = cli_worker_line(&worker, LINE_NS, &line)) > 0) {
         json_t *figure = figure_read(line, device);
         if (!figure)
             continue;
         if (!cli->json)
-            figure_print(cli, figure);
+            figure_print(cli, figure, before);
+        before = cli_json_real(figure, "total_mpix_per_s");
         json_array_append_new(figures, figure);
     }
     int status = cli_worker_end(&worker, got != 0);
@@ -114,7 +140,7 @@ int cli_bench_run(struct cli *cli, const struct cli_args *args)
     json_array_foreach(json_object_get(document, "devices"), i, device)
     {
         if ((wanted && strcmp(wanted, cli_json_text(device, "device_id")) != 0) ||
-            json_array_size(json_object_get(device, "encodes")) == 0)
+            !is_measured(device))
             continue;
         found = true;
         int one = device_measure(cli, device, depth, scratch ? into : NULL, figures);

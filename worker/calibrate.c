@@ -4,12 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/time.h"
 #include "hal/hal_golden.h"
 #include "hal/hal_speed.h"
 #include "worker/backends.h"
+#include "worker/measure_feed.h"
 
 #define PICTURES     8 /* painted before the clock runs, and shown there and back */
 #define FRAMES_LEAST 8
@@ -154,6 +156,19 @@ static int sessions_open(const struct measure *m, const struct pictures *picture
     return SL_OK;
 }
 
+static int speed_give(const struct calibrate_params *params, const struct hal_device *device,
+                      const struct hal_speed *speed, struct sl_failure *why)
+{
+    char line[512];
+    if (hal_speed_print(speed, line, sizeof line) < 0)
+        return sl_fail(why, SL_ELIMIT, "the name of a device is too long");
+    if (!params->quiet && (printf("%s\n", line) < 0 || fflush(stdout) != 0))
+        return sl_fail(why, SL_EIO, "nobody reads the figures");
+    if (!params->into || device->standin)
+        return SL_OK;
+    return hal_speeds_put(params->into, speed, why);
+}
+
 static int figure_give(const struct measure *m, int32_t sessions, double total,
                        struct sl_failure *why)
 {
@@ -170,14 +185,7 @@ static int figure_give(const struct measure *m, int32_t sessions, double total,
     memcpy(speed.encoder, m->row->encoder, sizeof speed.encoder);
     snprintf(speed.preset, sizeof speed.preset, "%s", m->preset);
     snprintf(speed.class, sizeof speed.class, "%s", m->class->name);
-    char line[512];
-    if (hal_speed_print(&speed, line, sizeof line) < 0)
-        return sl_fail(why, SL_ELIMIT, "the name of a device is too long");
-    if (!m->params->quiet && (printf("%s\n", line) < 0 || fflush(stdout) != 0))
-        return sl_fail(why, SL_EIO, "nobody reads the figures");
-    if (!m->params->into || m->device->standin)
-        return SL_OK;
-    return hal_speeds_put(m->params->into, &speed, why);
+    return speed_give(m->params, m->device, &speed, why);
 }
 
 /* A driver that allows fewer sessions than are wanted is measured with those. */
@@ -281,6 +289,62 @@ static int row_measure(const struct calibrate_params *params, struct hal_device 
     return status;
 }
 
+/* ---- a GPU that encodes nothing ---- */
+
+#define FEED_WIDTH        1920
+#define FEED_HEIGHT       1080
+#define FEED_FRAMES       96
+#define FEED_FRAMES_QUICK 48
+
+static int feed_give(const struct calibrate_params *params, const struct hal_device *gpu,
+                     const struct measure_feed *found, enum hal_speed_feed feed,
+                     struct sl_failure *why)
+{
+    double total = feed == HAL_SPEED_FED ? found->fed_mpix_per_s : found->alone_mpix_per_s;
+    struct hal_speed speed = {
+        .encoder = "x264",
+        .codec = CODEC_H264,
+        .preset = "medium",
+        .class = "1080p",
+        .depth = 8,
+        .sessions = found->jobs,
+        .threads = 1,
+        .feed = feed,
+        .mpix_per_s = total / found->jobs,
+        .total_mpix_per_s = total,
+    };
+    memcpy(speed.device_id, gpu->device_id, sizeof speed.device_id);
+    memcpy(speed.driver, gpu->driver, sizeof speed.driver);
+    return speed_give(params, gpu, &speed, why);
+}
+
+/* Both figures or none: one without the other says nothing. */
+static int feed_measure(const struct calibrate_params *params, const struct hal_device *gpu)
+{
+    char program[4096] = "";
+    struct measure_feed found;
+    struct sl_failure why = {0};
+    struct measure_feed_params how = {
+        .program = program,
+        .gpu = gpu,
+        .width = FEED_WIDTH,
+        .height = FEED_HEIGHT,
+        .frames = params->depth == CALIBRATE_QUICK ? FEED_FRAMES_QUICK : FEED_FRAMES,
+    };
+    if (readlink("/proc/self/exe", program, sizeof program - 1) < 0)
+        snprintf(program, sizeof program, "sluice-worker");
+    int code = measure_feed(&how, &found, &why);
+    if (code == SL_OK)
+        code = feed_give(params, gpu, &found, HAL_SPEED_ALONE, &why);
+    if (code == SL_OK)
+        code = feed_give(params, gpu, &found, HAL_SPEED_FED, &why);
+    if (code == SL_OK)
+        return 0;
+    sl_error(NULL, "%s decodes and scales for CPUs: not measured: %s", gpu->device_id,
+             why.message[0] ? why.message : sl_error_text(code));
+    return 1;
+}
+
 int calibrate(const struct calibrate_params *params)
 {
     static struct hal_device device;
@@ -292,8 +356,11 @@ int calibrate(const struct calibrate_params *params)
         return 1;
     }
     int status = 0;
+    bool encodes = false;
     for (int32_t i = 0; i < device.row_count; i++)
-        if (device.rows[i].direction == HAL_ENCODE)
+        if (device.rows[i].direction == HAL_ENCODE) {
+            encodes = true;
             status |= row_measure(params, &device, &device.rows[i]);
-    return status;
+        }
+    return encodes || device.kind != DEVICE_NVENC ? status : feed_measure(params, &device);
 }

@@ -9,7 +9,10 @@
  * shared by all; a GPU with one session and with several, since they share its engines. CPU encoders are also measured
  * with 2 and 4 threads an encode, as many encodes at once as there are CPUs for: the total then says what threads cost.
  *
- * Nothing of a source is read, so there is no sandbox.
+ * An NVIDIA GPU that encodes nothing is measured by what it is good for: two lines of x264 on CPUs, which end in "alone" and in
+ * "fed" (worker/measure_feed.h); class is the source's.
+ *
+ * Nothing of a source is read, so there is no sandbox but that of the workers that a GPU feeds.
  */
 #ifndef SL_WORKER_CALIBRATE_H
 #define SL_WORKER_CALIBRATE_H

@@ -80,8 +80,8 @@ struct source {
     AVFrame *first; /* lent until the next is asked for */
 };
 
-/* Decoding on the device that encodes, where its driver says that it does; what it then refuses is decoded on the CPU, and
- * so is a chunk that is done again because it did not meet its neighbour. */
+/* Decoding on the device that makes the pictures, where its driver says that it does; what it then refuses is decoded on the
+ * CPU, and so is a chunk that is done again because it did not meet its neighbour. */
 static AVBufferRef *decoder_device(const struct job_transcode *job, const struct hal_device *device,
                                    enum AVPixelFormat *surface)
 {
@@ -93,12 +93,11 @@ static AVBufferRef *decoder_device(const struct job_transcode *job, const struct
     return gpu_decode_context(device, &context, surface, &why) == SL_OK ? context : NULL;
 }
 
-static int source_open(struct ladder *ladder, const struct hal_device *device,
-                       struct source *source, struct sl_failure *why)
+static int source_open(struct ladder *ladder, struct source *source, struct sl_failure *why)
 {
     const struct job_transcode *job = ladder->job;
     ladder->laid_later =
-        device->kind == DEVICE_NVENC && gpu_kernels_available() && !job->picture.deinterlace;
+        ladder->maker->kind == DEVICE_NVENC && gpu_kernels_available() && !job->picture.deinterlace;
     struct media_input input;
     struct media_range_params params = {
         .video = &job->source,
@@ -107,7 +106,7 @@ static int source_open(struct ladder *ladder, const struct hal_device *device,
         .preroll = job->preroll,
         .context = job->picture.deinterlace,
     };
-    params.device = decoder_device(job, device, &params.surface);
+    params.device = decoder_device(job, ladder->maker, &params.surface);
     struct media_filter_params how = {
         .video = &job->source,
         .how = &job->picture,
@@ -324,6 +323,9 @@ static int pass_report(struct ladder *ladder, const struct source *source,
     report->seam_next = seam_next;
     if (ladder->rung_count > report->sessions)
         report->sessions = ladder->rung_count;
+    if (ladder->fed && ladder->surfaces)
+        memcpy(ladder->run->report.feed_device_id, ladder->maker->device_id,
+               sizeof ladder->run->report.feed_device_id);
     if (stats->errors)
         sl_warn(&ladder->run->about,
                 "the decoder complained %" PRId64 " times, and all frames came", stats->errors);
@@ -339,7 +341,7 @@ static int pass_run(struct ladder *ladder, struct hal_device *device,
     struct source source = {0};
     struct feeder feeder = {.ladder = ladder, .segment = -1};
     int64_t from_ns = run_thread_cpu_ns(), opening_ns = 0;
-    int code = source_open(ladder, device, &source, why);
+    int code = source_open(ladder, &source, why);
     if (code == SL_OK) {
         opening_ns = run_thread_cpu_ns();
         code = rungs_open(ladder, rungs, device, renditions, source.first, why);
@@ -385,6 +387,26 @@ static int device_choose(struct worker_run *run, const struct job_transcode *job
     return SL_OK;
 }
 
+/* A GPU that feeds the CPUs of this worker. */
+static int maker_choose(struct ladder *ladder, const struct hal_device *device,
+                        struct sl_failure *why)
+{
+    const struct worker_run *run = ladder->run;
+    const char *wanted = run->job.feed_device_id;
+    ladder->maker = device;
+    if (!wanted[0])
+        return SL_OK;
+    if (device->kind != DEVICE_CPU)
+        return sl_fail(why, SL_EINVAL, "%s feeds encoders on CPUs alone, not %s", wanted,
+                       device->device_id);
+    for (int32_t i = 0; i < run->device_count; i++)
+        if (strcmp(run->devices[i].device_id, wanted) == 0)
+            ladder->maker = &run->devices[i];
+    ladder->fed = ladder->maker != device;
+    return ladder->fed ? SL_OK
+                       : sl_fail(why, SL_EDEVICELOST, "the device %s is not open here", wanted);
+}
+
 static int ladder_prepare(struct ladder *ladder, const struct hal_device *device,
                           struct sl_failure *why)
 {
@@ -416,6 +438,8 @@ int job_transcode(struct worker_run *run, struct sl_failure *why)
     if (!renditions)
         return sl_fail(why, SL_ENOMEM, "no memory for a report");
     code = device_choose(run, job, &device, why);
+    if (code == SL_OK)
+        code = maker_choose(&ladder, device, why);
     if (code == SL_OK)
         code = ladder_prepare(&ladder, device, why);
     while (code == SL_OK && ladder.rung_first < job->rung_count) {

@@ -28,9 +28,11 @@ static const char usage[] =
     "\n"
     "The agent starts this program and talks to it over a socket at descriptor 3; it does one "
     "lease's\n"
-    "work and ends, or with --device that of one video's leases on a GPU, or with --watch-devices "
-    "tells\n"
-    "it of the devices' load. By hand only these are of use:\n"
+    "work and ends, or with --device that of one video's leases on a GPU (with --feed: on CPUs "
+    "that a "
+    "GPU\n"
+    "feeds), or with --watch-devices tells it of the devices' load. By hand only these are of "
+    "use:\n"
     "  --probe-devices   print the devices of this machine as JSON\n"
     "  --calibrate KIND:DEVICE  measure how fast a device encodes (\"cpu:cpu\"); --quick: only a "
     "little\n"
@@ -65,6 +67,7 @@ int main(int argc, char **argv)
     static const struct option options[] = {
         {"control-fd", required_argument, NULL, 'c'},
         {"device", required_argument, NULL, 'd'},
+        {"feed", required_argument, NULL, 'e'},
         {"probe-devices", no_argument, NULL, 'p'},
         {"watch-devices", no_argument, NULL, 'w'},
         {"calibrate", required_argument, NULL, 'm'},
@@ -80,7 +83,7 @@ int main(int argc, char **argv)
     };
     int control_fd = CONTROL_FD;
     const char *device = NULL;
-    bool probe = false, watch = false, golden = false;
+    bool probe = false, watch = false, golden = false, feeds = false;
     struct calibrate_params measure = {.depth = CALIBRATE_NORMAL};
     sl_log_open("sluice-worker");
     for (int option; (option = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
@@ -98,7 +101,9 @@ int main(int argc, char **argv)
             control_fd = (int)fd;
             break;
         case 'd':
+        case 'e':
             device = optarg;
+            feeds = option == 'e';
             break;
         case 'p':
             probe = true;
@@ -165,5 +170,5 @@ int main(int argc, char **argv)
             control_fd);
         return EXIT_USAGE;
     }
-    return watch ? watch_devices(control_fd) : serve(control_fd, device);
+    return watch ? watch_devices(control_fd) : serve(control_fd, device, feeds);
 }

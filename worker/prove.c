@@ -12,6 +12,7 @@
 #include "package/cmaf.h"
 #include "wire/wire_control.h"
 #include "worker/backends.h"
+#include "worker/prove_feed.h"
 
 #define WIDTH      320
 #define HEIGHT     180
@@ -189,6 +190,11 @@ int prove(enum device_kind kind, const char *device_id, int socket)
     static struct hal_device device;
     struct sl_failure why = {0};
     int code = hal_probe_one(&worker_backends, kind, device_id, &device, &why);
+    bool encodes = false;
+    for (int32_t i = 0; i < device.row_count; i++)
+        encodes |= device.rows[i].direction == HAL_ENCODE;
+    if (code == SL_OK && !encodes)
+        code = prove_feed(&device, &why);
     for (int32_t i = 0; i < device.row_count && code == SL_OK; i++)
         if (device.rows[i].direction == HAL_ENCODE)
             code = row_prove(&device, &device.rows[i], &why);

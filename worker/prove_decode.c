@@ -1,5 +1,6 @@
 #include "worker/prove_decode.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,7 +61,7 @@ static int sample_encode(struct hal_session *session, struct hal_golden *golden,
     return code == SL_OK ? packets_take(session, out) : code;
 }
 
-static int sample_make(const struct hal_backends *backends, struct hal_device *device,
+static int sample_make(const struct hal_backends *backends, struct hal_device *by,
                        const struct hal_row *row, enum hal_layout layout, struct sample *out)
 {
     struct hal_session *session = NULL;
@@ -81,9 +82,11 @@ static int sample_make(const struct hal_backends *backends, struct hal_device *d
         .color_transfer = 1,
         .color_matrix = 1,
     };
+    if (by->kind == DEVICE_CPU)
+        snprintf(params.preset, sizeof params.preset, "superfast"); /* has B-frames */
     int code = hal_golden_open(layout, WIDTH, HEIGHT, &golden);
     if (code == SL_OK)
-        code = hal_encode_open(backends, device, row->encoder, &params, &session, NULL);
+        code = hal_encode_open(backends, by, row->encoder, &params, &session, NULL);
     if (code == SL_OK)
         code = sample_encode(session, golden, out);
     hal_encode_close(&session);
@@ -91,17 +94,18 @@ static int sample_make(const struct hal_backends *backends, struct hal_device *d
     return code;
 }
 
-static bool is_exact(const struct hal_backends *backends, struct hal_device *device,
-                     AVBufferRef *context, const struct hal_row *row, enum hal_layout layout)
+static bool is_exact(const struct hal_backends *backends, const struct hal_device *device,
+                     AVBufferRef *context, struct hal_device *by, const struct hal_row *row,
+                     enum hal_layout layout)
 {
     struct sample sample = {0};
     struct sl_failure why = {0};
     /* Without a sample nothing speaks against the driver. */
-    if (sample_make(backends, device, row, layout, &sample) == SL_OK &&
+    if (sample_make(backends, by, row, layout, &sample) == SL_OK &&
         media_exact(context, row->codec, sample.extradata, sample.extradata_bytes, sample.packets,
                     sample.count, &why) != SL_OK)
         sl_warn(NULL, "device %s: %s (%d bits); the CPU decodes it", device->device_id, why.message,
-                layout == HAL_P010 ? 10 : 8);
+                layout == HAL_P010 || layout == HAL_I420_10 ? 10 : 8);
     sample_free(&sample);
     return !why.code;
 }
@@ -114,7 +118,16 @@ static const struct hal_row *encoding(const struct hal_device *device, enum code
     return NULL;
 }
 
-void prove_decode(const struct hal_backends *backends, struct hal_device *device)
+/* How an encoder takes the pictures that a decoder would give as NV12 or P010; false: not at all. */
+static bool taken_as(const struct hal_row *encoder, enum hal_layout decoded, enum hal_layout *out)
+{
+    enum hal_layout planar = decoded == HAL_P010 ? HAL_I420_10 : HAL_I420;
+    *out = encoder->layouts & 1u << decoded ? decoded : planar;
+    return (encoder->layouts & 1u << *out) != 0;
+}
+
+void prove_decode(const struct hal_backends *backends, struct hal_device *device,
+                  struct hal_device *by)
 {
     AVBufferRef *context = NULL;
     enum AVPixelFormat surface;
@@ -123,10 +136,12 @@ void prove_decode(const struct hal_backends *backends, struct hal_device *device
     for (int32_t i = 0; i < device->row_count; i++) {
         struct hal_row *row = &device->rows[i];
         const struct hal_row *encoder =
-            row->direction == HAL_DECODE ? encoding(device, row->codec) : NULL;
-        for (int layout = HAL_NV12; encoder && layout <= HAL_P010; layout++)
-            if (row->layouts & encoder->layouts & 1u << layout &&
-                !is_exact(backends, device, context, encoder, (enum hal_layout)layout))
+            row->direction == HAL_DECODE ? encoding(by, row->codec) : NULL;
+        for (int layout = HAL_NV12; encoder && layout <= HAL_P010; layout++) {
+            enum hal_layout taken;
+            if (row->layouts & 1u << layout && taken_as(encoder, (enum hal_layout)layout, &taken) &&
+                !is_exact(backends, device, context, by, encoder, taken))
                 row->layouts &= ~(1u << layout);
+        }
     }
 }

@@ -308,7 +308,7 @@ static int frame_encode(struct rung *rung, const struct ring_slot *slot, struct 
         return code;
     struct hal_frame view = {
         .layout = rung->layout, .width = made->width, .height = made->height, .surface = made};
-    if (from != made)
+    if (from != made || rung->ladder->fed)
         media_frame_view(from, rung->layout, &view);
     view.pts = slot->ticks;
     view.force_idr = slot->force_idr;

@@ -37,6 +37,9 @@ struct ladder {
     const struct job_transcode *job;
     int32_t rung_first; /* of this pass, among the job's rungs */
     int32_t rung_count;
+    /* Decodes and scales: the device that encodes, or (fed) a GPU beside the CPUs that do. */
+    const struct hal_device *maker;
+    bool fed;
     bool laid_later; /* the surfaces' scaler crops, mirrors and turns (media/media_filter.h) */
     struct surfaces *surfaces; /* NULL: each rung scales for itself */
     struct frame_ring ring;

@@ -48,8 +48,26 @@ static int device_open(const char *device, struct hal_device *out, struct sl_fai
                                device);
 }
 
+/* A GPU, into which sessions will be opened, or that makes pictures for the CPU before it. */
+static int driver_open(const char *device, bool feeds, struct hal_device *devices, int32_t *count,
+                       struct sl_failure *why)
+{
+    int code = feeds ? cpu_open(devices, count, why) : SL_OK;
+    struct hal_device *gpu = &devices[*count];
+    if (code == SL_OK)
+        code = device_open(device, gpu, why);
+    if (code == SL_OK && gpu->note[0] && !feeds)
+        sl_warn(NULL, "device %s: %s", gpu->device_id, gpu->note);
+    if (code == SL_OK && !feeds)
+        code = worker_warm_device(&worker_backends, gpu, why);
+    if (code == SL_OK)
+        prove_decode(&worker_backends, gpu, feeds ? &devices[0] : gpu);
+    *count += 1;
+    return code;
+}
+
 /* Up to here nothing of any source has come near this process. */
-static int prepare(const char *device, struct hal_device *devices, int32_t *count,
+static int prepare(const char *device, bool feeds, struct hal_device *devices, int32_t *count,
                    struct sl_failure *why)
 {
     struct sandbox sandbox;
@@ -60,16 +78,9 @@ static int prepare(const char *device, struct hal_device *devices, int32_t *coun
         setenv("CUDA_CACHE_DISABLE", "1", 1);
         setenv("MESA_SHADER_CACHE_DISABLE", "true", 1);
         sandbox_isolate_driver(&sandbox);
-        code = device_open(device, &devices[0], why);
-        if (code == SL_OK && devices[0].note[0])
-            sl_warn(NULL, "device %s: %s", devices[0].device_id, devices[0].note);
+        code = driver_open(device, feeds, devices, count, why);
         if (code == SL_OK)
-            code = worker_warm_device(&worker_backends, &devices[0], why);
-        if (code == SL_OK)
-            prove_decode(&worker_backends, &devices[0]);
-        *count = 1;
-        if (code == SL_OK)
-            sandbox_driver_find(devices[0].kind, &driver);
+            sandbox_driver_find(devices[*count - 1].kind, &driver);
     } else {
         sandbox_isolate(&sandbox);
         code = cpu_open(devices, count, why);
@@ -94,13 +105,13 @@ static int job_serve(struct worker_run *run, struct control_frame *frame)
     return code;
 }
 
-int serve(int socket, const char *device)
+int serve(int socket, const char *device, bool feeds)
 {
     static struct hal_device devices[RUN_DEVICES_MAX];
     static struct worker_run run;
     struct sl_failure why = {0};
     int32_t device_count = 0;
-    int code = prepare(device, devices, &device_count, &why);
+    int code = prepare(device, feeds, devices, &device_count, &why);
     if (code != SL_OK) {
         sl_error(NULL, "%s", why.message[0] ? why.message : sl_error_text(code));
         if (device && why.code)

@@ -16,6 +16,7 @@ struct surfaces {
     struct gpu_va_ladder *va;
     AVFrame *pictures[RING_READERS_MAX];
     int32_t count;
+    bool fed;
 };
 
 static int params_fill(const struct ladder *ladder, const struct hal_device *device, int32_t count,
@@ -24,6 +25,7 @@ static int params_fill(const struct ladder *ladder, const struct hal_device *dev
     const struct plan_picture *picture = &ladder->job->picture;
     *out = (struct gpu_ladder_params){
         .rung_count = count,
+        .to_host = ladder->fed,
         .color_primaries = picture->primaries,
         .color_transfer = picture->transfer,
         .color_matrix = picture->matrix,
@@ -67,12 +69,17 @@ static int scaler_open(struct surfaces *s, const struct hal_device *device, cons
                 : gpu_va_ladder_open(context, like, params, &s->va, why);
 }
 
+static int feed_judge(bool fed, int code)
+{
+    return fed && sl_error_class(code) == SL_CLASS_DEVICE ? SL_EDEVICELOST : code;
+}
+
 int surfaces_open(const struct ladder *ladder, const struct hal_device *device, int32_t count,
                   const AVFrame *like, struct surfaces **out, struct sl_failure *why)
 {
     struct gpu_ladder_params params;
     struct sl_failure failure = {0};
-    if (device->kind == DEVICE_CPU)
+    if (ladder->maker->kind == DEVICE_CPU)
         return SL_OK;
     int code = params_fill(ladder, device, count, &params, why);
     if (code != SL_OK)
@@ -80,11 +87,12 @@ int surfaces_open(const struct ladder *ladder, const struct hal_device *device, 
     struct surfaces *surfaces = calloc(1, sizeof *surfaces);
     if (!surfaces)
         return sl_fail(why, SL_ENOMEM, "no memory for surfaces");
+    surfaces->fed = ladder->fed;
     uint16_t *tones = NULL;
     code = tones_make(ladder, like, &tones, &failure);
     params.tones = tones;
     if (code == SL_OK)
-        code = scaler_open(surfaces, device, like, &params, &failure);
+        code = scaler_open(surfaces, ladder->maker, like, &params, &failure);
     free(tones);
     while (code == SL_OK && surfaces->count < count) {
         AVFrame *picture = av_frame_alloc();
@@ -98,9 +106,11 @@ int surfaces_open(const struct ladder *ladder, const struct hal_device *device, 
         return SL_OK;
     }
     surfaces_close(&surfaces);
-    if (code != SL_EUNSUPPORTED)
+    code = feed_judge(ladder->fed, code);
+    if (ladder->fed ? code == SL_EDEVICELOST : code != SL_EUNSUPPORTED)
         return sl_fail(why, code, "%s", failure.message);
-    sl_info(&ladder->run->about, "the CPU scales for %s: %s", device->device_id, failure.message);
+    sl_info(&ladder->run->about, "the CPU scales for %s: %s", ladder->maker->device_id,
+            failure.message);
     return SL_OK;
 }
 
@@ -124,7 +134,7 @@ int surfaces_run(struct surfaces *surfaces, const AVFrame *from, int32_t count,
                               : gpu_va_ladder_run(surfaces->va, from, into, why);
     if (code == SL_OK)
         *pictures = surfaces->pictures;
-    return code;
+    return feed_judge(surfaces->fed, code);
 }
 
 void surfaces_close(struct surfaces **surfaces)

@@ -1,11 +1,12 @@
-/* worker/surfaces.h: a ladder's pictures made in the memory of the device that encodes them.
+/* worker/surfaces.h: a ladder's pictures made in a device's memory: the one's that encodes them, or one's that feeds CPUs.
  *
  * A decoded picture goes up once (or is there already), one kernel makes all rungs' pictures of it, and they never come
- * back. Devices, sources and builds that this cannot be done for have their rungs scaled on the CPU instead
+ * back; but to encoders on CPUs, for which they are fetched as those read them. Devices, sources and builds that this cannot be done for have their rungs scaled on the CPU instead
  * (worker/rung.c), and their encoders take the pictures up one by one.
  *
  * Owns:    the scaler and its pools; pictures are lent until the next run.
- * Errors:  as gpu/gpu_ladder.h.
+ * Errors:  as gpu/gpu_ladder.h. Where it feeds CPUs, what is wrong with the device is SL_EDEVICELOST, so that it is told from
+ *          what encoders say, and any lack of it leaves the CPU to scale.
  * Threads: the decoder's; references to pictures may be held and dropped on any.
  */
 #ifndef SL_WORKER_SURFACES_H
@@ -18,7 +19,7 @@
 
 struct surfaces;
 
-/* For count rungs from ladder->rung_first on. like: the first picture of the source. *out stays NULL where the CPU is to
+/* For count rungs from ladder->rung_first on, by ladder->maker. device: encodes. like: the first picture of the source. *out stays NULL where the CPU is to
  * scale. */
 int surfaces_open(const struct ladder *ladder, const struct hal_device *device, int32_t count,
                   const AVFrame *like, struct surfaces **out, struct sl_failure *why);

@@ -398,10 +398,19 @@ STANDIN_EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, uns
     (void)shared_bytes;
     (void)stream;
     NEED_CONTEXT();
+    const struct CUctx_st *context = context_current();
     const unsigned grid[3] = {grid_x, grid_y, grid_z}, block[3] = {block_x, block_y, block_z};
     if (!function || extra || !grid_x || !grid_y || !grid_z ||
         (uint64_t)block_x * block_y * block_z == 0 || (uint64_t)block_x * block_y * block_z > 1024)
         return CUDA_INVALID_VALUE;
+    /* A GPU without an engine shows its faults in the pictures that it scales. */
+    if (standin_fault(FAULT_NO_ENGINE, context->device) &&
+        strncmp(function->twin.name, "ladder", 6) == 0) {
+        int spoilt = standin_picture(context->device);
+        NEED_CONTEXT();
+        if (spoilt >= 0)
+            return CUDA_SUCCESS; /* what lay in the surfaces stays there */
+    }
     function->twin.run(grid, block, args);
     return CUDA_SUCCESS;
 }

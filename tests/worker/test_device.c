@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "base/time.h"
-#include "tests/worker/worker_kit.h"
+#include "tests/worker/standin_kit.h"
 #include "wire/wire_codec.h"
 #include "worker/sandbox.h"
 
@@ -25,41 +25,12 @@ static char state_folder[] = "/tmp/sluice-test-device-XXXXXX";
 static char device_id[DEVICE_ID_BYTES];
 static struct kit_video video;
 
-static void standin_set(const char *faults)
-{
-    char folder[4096];
-    assert_non_null(realpath("build/standin", folder));
-    setenv("LD_LIBRARY_PATH", folder, 1);
-    setenv("SLUICE_STANDIN_NVENC", "1", 1);
-    setenv("SLUICE_STANDIN_STATE", state_folder, 1);
-    setenv("SLUICE_STANDIN_FAULTS", faults, 1);
-}
-
-static void device_find(void)
-{
-    struct kit_worker worker;
-    struct control_frame frame = {0};
-    static struct device_row rows[NODE_DEVICES_MAX];
-    int32_t count = 0;
-    kit_worker_spawn(&worker, "--probe-devices");
-    assert_int_equal(control_receive(worker.socket, &frame, PATIENCE_NS), SL_OK);
-    assert_int_equal(control_devices_parse(&frame, rows, NODE_DEVICES_MAX, &count), SL_OK);
-    control_frame_fini(&frame);
-    assert_int_equal(kit_worker_end(&worker), 0);
-    for (int32_t i = 0; i < count; i++)
-        if (rows[i].kind == DEVICE_NVENC) {
-            assert_true(rows[i].standin);
-            memcpy(device_id, rows[i].device_id, sizeof device_id);
-        }
-    assert_true(device_id[0]);
-}
-
 static int group_open(void **state)
 {
     (void)state;
     assert_non_null(mkdtemp(state_folder));
-    standin_set("");
-    device_find();
+    standin_set(state_folder, "");
+    standin_find(device_id);
     video.policy = kit_policy_small();
     video.policy.codecs[0].route[0] = (struct policy_route){.encoder = "nvenc", .preset = "p1"};
     assert_true(kit_clip_made(&video.source));
@@ -75,22 +46,6 @@ static int group_close(void **state)
     kit_video_fini(&video);
     snprintf(command, sizeof command, "rm -r %s", state_folder);
     return system(command);
-}
-
-/* Up to its first frame, whose kind is returned. */
-static enum control_kind device_worker_start(struct kit_worker *worker, const char *id,
-                                             struct sl_failure *why)
-{
-    char argument[DEVICE_ID_BYTES + 16];
-    struct control_frame frame = {0};
-    snprintf(argument, sizeof argument, "--device=%s", id);
-    kit_worker_spawn(worker, argument);
-    int code = control_receive(worker->socket, &frame, PATIENCE_NS);
-    enum control_kind kind = code ? 0 : frame.kind;
-    if (kind == CONTROL_FAILED)
-        control_failed_parse(&frame, why);
-    control_frame_fini(&frame);
-    return kind;
 }
 
 static int64_t rss_bytes(pid_t pid)
@@ -121,7 +76,7 @@ static void test_thirty_jobs_in_one_worker_leave_nothing_behind(void **state)
     struct sl_failure why = {0};
     char id[DEVICE_ID_BYTES + 8];
     snprintf(id, sizeof id, "nvenc:%s", device_id);
-    assert_int_equal(device_worker_start(&worker, id, &why), CONTROL_READY);
+    assert_int_equal(standin_worker_start(&worker, "--device", id, &why), CONTROL_READY);
     descriptors_limit(worker.pid);
     uint8_t first[SHA256_BYTES];
     int64_t early = 0, slowest_ns = 0;
@@ -170,7 +125,7 @@ static void test_a_job_that_fails_ends_the_worker(void **state)
     struct sl_arena arena = {0};
     struct job job;
     static struct kit_result result;
-    assert_int_equal(device_worker_start(&worker, device_id, &why), CONTROL_READY);
+    assert_int_equal(standin_worker_start(&worker, "--device", device_id, &why), CONTROL_READY);
     kit_video_transcode_job(&video, 0, "GPU-of-another-node", &job);
     kit_job_on(&worker, &job, &video.source, 1, KIT_FILES, &arena, &result);
     assert_int_equal(result.failure.code, SL_EDEVICELOST);
@@ -187,26 +142,11 @@ static void test_a_device_that_is_not_there_is_said_in_place_of_ready(void **sta
     (void)state;
     struct kit_worker worker;
     struct sl_failure why = {0};
-    assert_int_equal(device_worker_start(&worker, "nvenc:GPU-1", &why), CONTROL_FAILED);
+    assert_int_equal(standin_worker_start(&worker, "--device", "nvenc:GPU-1", &why),
+                     CONTROL_FAILED);
     assert_int_equal(why.code, SL_EDEVICELOST);
     assert_non_null(strstr(why.message, "GPU-1"));
     assert_int_equal(kit_worker_end(&worker), 1);
-}
-
-/* What the stand-in counted: the number behind a word. */
-static long counted(const char *word)
-{
-    char command[256], text[4096] = "", key[64];
-    snprintf(command, sizeof command, "build/standin/standin-stat %s", state_folder);
-    FILE *out = popen(command, "r");
-    assert_non_null(out);
-    size_t length = fread(text, 1, sizeof text - 1, out);
-    text[length] = '\0';
-    pclose(out);
-    snprintf(key, sizeof key, "\"%s\": ", word);
-    const char *at = strstr(text, key);
-    assert_non_null(at);
-    return strtol(at + strlen(key), NULL, 10);
 }
 
 static void job_send(const struct kit_worker *worker, const struct job *job)
@@ -242,23 +182,24 @@ static void test_what_others_held_during_one_job_is_no_limit_of_the_next(void **
     struct job job;
     char faults[64];
     /* The holder stops in mid-job with both of its sessions, of the three that there are. */
-    snprintf(faults, sizeof faults, "limit=3,hang:%ld", counted("pictures") + 40);
-    standin_set(faults);
-    assert_int_equal(device_worker_start(&holder, device_id, &why), CONTROL_READY);
+    snprintf(faults, sizeof faults, "limit=3,hang:%ld",
+             standin_counted(state_folder, "pictures") + 40);
+    standin_set(state_folder, faults);
+    assert_int_equal(standin_worker_start(&holder, "--device", device_id, &why), CONTROL_READY);
     kit_video_transcode_job(&video, 0, device_id, &job);
     job.transcode.write_init = false;
     job_send(&holder, &job);
-    for (int i = 0; counted("hung") == 0; i++, usleep(20000))
+    for (int i = 0; standin_counted(state_folder, "hung") == 0; i++, usleep(20000))
         assert_true(i < 1000);
-    assert_int_equal(counted("sessions"), 2);
-    assert_int_equal(device_worker_start(&worker, device_id, &why), CONTROL_READY);
+    assert_int_equal(standin_counted(state_folder, "sessions"), 2);
+    assert_int_equal(standin_worker_start(&worker, "--device", device_id, &why), CONTROL_READY);
     job.transcode.write_init = true;
     assert_int_equal(sessions_of_job(&worker, &job), 1); /* in two passes */
     kill(holder.pid, SIGKILL);
     assert_int_equal(kit_worker_end(&holder), -SIGKILL);
     assert_int_equal(sessions_of_job(&worker, &job), 2);
     assert_int_equal(kit_worker_end(&worker), 0);
-    standin_set("");
+    standin_set(state_folder, "");
 }
 
 static void test_a_driver_that_crashes_takes_its_worker_along_before_any_job(void **state)
@@ -266,14 +207,14 @@ static void test_a_driver_that_crashes_takes_its_worker_along_before_any_job(voi
     (void)state;
     struct kit_worker worker;
     struct sl_failure why = {0};
-    standin_set("crash_at_open");
-    assert_int_equal(device_worker_start(&worker, device_id, &why), 0);
+    standin_set(state_folder, "crash_at_open");
+    assert_int_equal(standin_worker_start(&worker, "--device", device_id, &why), 0);
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     assert_int_not_equal(kit_worker_end(&worker), 0); /* they make an exit status of a signal */
 #else
     assert_int_equal(kit_worker_end(&worker), -11);
 #endif
-    standin_set("");
+    standin_set(state_folder, "");
 }
 
 int main(void)

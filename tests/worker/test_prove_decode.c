@@ -113,7 +113,7 @@ static void test_a_promise_to_decode_is_tried(void **state)
         .codec = CODEC_H265, .direction = HAL_DECODE, .layouts = 1u << HAL_NV12 | 1u << HAL_P010};
     promising.rows[promising.row_count++] =
         (struct hal_row){.codec = CODEC_VP9, .direction = HAL_DECODE, .layouts = 1u << HAL_NV12};
-    prove_decode(&worker_backends, &promising);
+    prove_decode(&worker_backends, &promising, &promising);
     assert_int_equal(promising.rows[promising.row_count - 2].layouts, 0);
     /* NVENC makes no VP9 that could be tried. */
     assert_int_equal(promising.rows[promising.row_count - 1].layouts,

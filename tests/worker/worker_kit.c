@@ -27,7 +27,7 @@
 #define PATIENCE_NS (120 * SL_NS_PER_S)
 
 /* build/tests/worker/test_x -> build/sluice-worker */
-static void worker_path(char *out, size_t room)
+void kit_worker_path(char *out, size_t room)
 {
     char self[512] = "";
     assert_true(readlink("/proc/self/exe", self, sizeof self - 1) > 0);
@@ -39,7 +39,7 @@ void kit_worker_spawn(struct kit_worker *worker, const char *argument)
     int pair[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
     char path[640];
-    worker_path(path, sizeof path);
+    kit_worker_path(path, sizeof path);
     if (access(path, X_OK) != 0)
         fail_msg("%s is missing: make build/sluice-worker", path);
     worker->pid = fork();

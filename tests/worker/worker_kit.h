@@ -24,6 +24,8 @@ struct kit_worker {
     int socket;
 };
 
+/* Of the program under test. */
+void kit_worker_path(char *out, size_t room);
 /* Up to READY. */
 void kit_worker_start(struct kit_worker *worker);
 /* With an argument (NULL: none); its first frame is left to be read. */
