@@ -47,8 +47,9 @@ static int32_t unknown_find(struct agent *agent, uint32_t tried,
     int32_t count = device_table_rows(agent->devices, rows), found = -1;
     if (speeds_load(agent, &speeds) == SL_OK)
         for (int32_t i = 0; i < count && found < 0; i++)
-            if (!(tried & 1u << i) && rows[i].encodes && !rows[i].standin &&
-                rows[i].health == HEALTH_HEALTHY && !hal_speeds_know(&speeds, &rows[i]))
+            if (!(tried & 1u << i) && (rows[i].encodes || rows[i].feed == FEED_UNMEASURED) &&
+                !rows[i].standin && rows[i].health == HEALTH_HEALTHY &&
+                !hal_speeds_know(&speeds, &rows[i]))
                 found = i;
     hal_speeds_fini(&speeds);
     return found;

@@ -102,6 +102,14 @@ int device_table_claim(struct device_table *t, enum codec codec, const char *enc
     return code;
 }
 
+bool device_table_feed(struct device_table *t, const char *prefer, struct hal_claim *out)
+{
+    pthread_mutex_lock(&t->lock);
+    bool given = hal_table_feed(&t->table, prefer, out);
+    pthread_mutex_unlock(&t->lock);
+    return given;
+}
+
 void device_table_hold(struct device_table *t, const char *device_id, struct hal_claim *out)
 {
     pthread_mutex_lock(&t->lock);

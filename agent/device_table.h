@@ -30,6 +30,8 @@ void device_table_speeds(struct device_table *table, const struct hal_speeds *sp
 int device_table_claim(struct device_table *table, enum codec codec, const char *encoder,
                        int32_t wanted, const char *prefer, struct hal_claim *out,
                        struct sl_failure *why);
+/* hal_table_feed. */
+bool device_table_feed(struct device_table *table, const char *prefer, struct hal_claim *out);
 /* A proof's session (hal_table_hold). */
 void device_table_hold(struct device_table *table, const char *device_id, struct hal_claim *out);
 void device_table_release(struct device_table *table, struct hal_claim *claim);

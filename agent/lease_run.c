@@ -287,12 +287,12 @@ static int frame_take(struct lease_run *run, struct control_frame *frame, enum w
 
 static int watchdog_fail(const struct lease_run *run, int64_t watchdog_ns, struct sl_failure *why)
 {
-    bool on_gpu = run->worker.on_gpu;
+    const char *device = lease_worker_driver(&run->worker);
     return sl_fail(why, SL_EHANG,
                    "no progress for %.1f s at %" PRId64 " of %" PRId64
                    "%s%s; the worker was killed",
                    (double)watchdog_ns / 1e9, run->done < 0 ? 0 : run->done, run->total,
-                   on_gpu ? " on device " : "", on_gpu ? run->job.device_id : "");
+                   device[0] ? " on device " : "", device);
 }
 
 /* Until the worker's last word, which is then in frame. SL_ECANCELLED when stopped. */

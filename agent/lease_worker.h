@@ -1,7 +1,8 @@
 /* agent/lease_worker.h: the device and the worker of one lease, from claim to release.
  *
  * Jobs that encode on a GPU get a claim of its sessions and a worker that is warm for their video; all others get a worker
- * for a CPU slot, which serves them alone.
+ * for a CPU slot, which serves them alone. Those that encode on CPUs may get a GPU that feeds them (hal_table_feed) and a worker
+ * that is warm for the two; where it does not start, they do without.
  *
  * Owns:    the claim and the process until settle.
  * Threads: the lease's.
@@ -16,6 +17,7 @@ struct lease_worker {
     const struct lease_place *place;
     struct video_id video;
     struct hal_claim claim; /* device_id empty: none */
+    struct hal_claim feed;  /* of a GPU that feeds; device_id empty: none */
     int32_t rungs;
     bool on_gpu;
     struct worker_process process;
@@ -25,6 +27,8 @@ struct lease_worker {
 int lease_worker_take(struct lease_worker *w, const struct lease_place *place,
                       struct video_id video, struct job *job, bool *no_worker,
                       struct sl_failure *why);
+/* The device whose driver its worker has open, or "". */
+const char *lease_worker_driver(const struct lease_worker *w);
 /* Ends the process, waiting for patience_ns, and says what it cost. */
 void lease_worker_end(struct lease_worker *w, int64_t patience_ns, struct worker_costs *out);
 /* Instead of ending it, after its last word: well: it may serve the next lease. */

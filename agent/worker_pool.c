@@ -127,6 +127,13 @@ int worker_pool_take(struct worker_pool *pool, struct worker_process *out, struc
     return code;
 }
 
+void worker_pool_lend(struct worker_pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    pool->running++;
+    pthread_mutex_unlock(&pool->lock);
+}
+
 void worker_pool_refill(struct worker_pool *pool)
 {
     pthread_mutex_lock(&pool->lock);

@@ -24,6 +24,8 @@ void worker_pool_close(struct worker_pool **pool);
 void worker_pool_slots_set(struct worker_pool *pool, int32_t slots);
 /* A ready worker for one lease; worker_pool_done once per success, after it was reaped. */
 int worker_pool_take(struct worker_pool *pool, struct worker_process *out, struct sl_failure *why);
+/* A lease of a CPU slot has a worker of another kind: one fewer has to wait for work. worker_pool_done ends it too. */
+void worker_pool_lend(struct worker_pool *pool);
 /* Starts what is missing; apart from take, so that a job goes out before its successor starts. */
 void worker_pool_refill(struct worker_pool *pool);
 void worker_pool_done(struct worker_pool *pool);

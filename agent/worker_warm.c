@@ -15,6 +15,7 @@ struct idle {
     struct worker_process worker;
     struct video_id video;
     char device_id[DEVICE_ID_BYTES];
+    bool feeds;
     int64_t since_ns;
 };
 
@@ -26,6 +27,7 @@ struct worker_warm {
     pthread_cond_t changed;
     struct idle idle[WARM_IDLE_MAX]; /* the longest idle first */
     int32_t count;
+    uint32_t started;
     bool quit;
 };
 
@@ -126,12 +128,13 @@ void worker_warm_close(struct worker_warm **at)
     free(warm);
 }
 
-void worker_warm_device(struct worker_warm *warm, struct video_id video, char out[DEVICE_ID_BYTES])
+void worker_warm_device(struct worker_warm *warm, struct video_id video, bool feeds,
+                        char out[DEVICE_ID_BYTES])
 {
     out[0] = '\0';
     pthread_mutex_lock(&warm->lock);
     for (int32_t i = 0; i < warm->count; i++)
-        if (warm->idle[i].video.v == video.v)
+        if (warm->idle[i].video.v == video.v && warm->idle[i].feeds == feeds)
             memcpy(out, warm->idle[i].device_id, DEVICE_ID_BYTES);
     pthread_mutex_unlock(&warm->lock);
 }
@@ -145,7 +148,7 @@ static bool idle_take(struct worker_warm *warm, struct video_id video,
     for (int32_t i = warm->count - 1; i >= 0; i--) {
         if (strcmp(warm->idle[i].device_id, claim->device_id) != 0)
             continue;
-        if (warm->idle[i].video.v == video.v) {
+        if (warm->idle[i].video.v == video.v && warm->idle[i].feeds == claim->feeds) {
             *out = idle_remove(warm, i).worker;
             return true;
         }
@@ -167,10 +170,13 @@ static bool is_alive(const struct worker_process *worker)
 static int start(struct worker_warm *warm, const struct hal_claim *claim, int64_t patience_ns,
                  struct worker_process *out, struct sl_failure *why)
 {
-    char argument[DEVICE_ID_BYTES + 32];
-    snprintf(argument, sizeof argument, "--device=%s:%s", device_kind_word(claim->kind),
-             claim->device_id);
-    const char *const arguments[] = {argument, NULL};
+    char argument[DEVICE_ID_BYTES + 32], slot[32];
+    snprintf(argument, sizeof argument, "--%s=%s:%s", claim->feeds ? "feed" : "device",
+             device_kind_word(claim->kind), claim->device_id);
+    /* As worker_pool's: what encodes on CPUs is spread over the machine's memory nodes. */
+    snprintf(slot, sizeof slot, "--slot=%u",
+             __atomic_fetch_add(&warm->started, 1, __ATOMIC_RELAXED) & 0xffff);
+    const char *const arguments[] = {argument, claim->feeds ? slot : NULL, NULL};
     int code = worker_process_start(warm->program, arguments, out, why);
     if (code)
         return code;
@@ -223,7 +229,8 @@ void worker_warm_give(struct worker_warm *warm, struct video_id video,
         if (warm->count == WARM_IDLE_MAX)
             idle_end(warm, 0, &ended);
         struct idle *one = &warm->idle[warm->count++];
-        *one = (struct idle){.worker = *worker, .video = video, .since_ns = sl_now_ns()};
+        *one = (struct idle){
+            .worker = *worker, .video = video, .feeds = claim->feeds, .since_ns = sl_now_ns()};
         memcpy(one->device_id, claim->device_id, sizeof one->device_id);
         pthread_cond_broadcast(&warm->changed);
     }

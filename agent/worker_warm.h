@@ -5,6 +5,9 @@
  * only. It is replaced after a fault, WARM_LEASES_MAX leases or WARM_IDLE_NS without one, and when another video needs
  * its place. Encoder sessions end with their lease, so one that waits holds none.
  *
+ * So do workers of CPU slots that a GPU feeds (hal_claim.feeds): of these there are never more than leases at once, since each
+ * lease that finds none of its video ends one that waits for another.
+ *
  * Owns:     the workers that wait. One that was taken is the caller's until it is given back or reaped.
  * Threads:  any; one of its own ends what has waited too long.
  * Errors:   SL_EDEVICELOST, SL_EHANG where the driver cannot be opened, SL_ESESSIONS, or what the worker said.
@@ -27,8 +30,9 @@ struct worker_warm;
 int worker_warm_open(const char *program, int64_t idle_ns, struct worker_warm **out);
 void worker_warm_close(struct worker_warm **warm);
 
-/* A device on which a worker of the video waits, or "". */
-void worker_warm_device(struct worker_warm *warm, struct video_id video, char out[DEVICE_ID_BYTES]);
+/* A device on which a worker of the video waits, or "". feeds: one that it feeds. */
+void worker_warm_device(struct worker_warm *warm, struct video_id video, bool feeds,
+                        char out[DEVICE_ID_BYTES]);
 
 /* A worker for a lease of the video on the claim's device. One that has to be started is up within patience_ns, or its device
  * hangs. */

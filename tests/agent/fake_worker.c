@@ -310,6 +310,7 @@ static void device_perform(const struct job *job)
     getrlimit(RLIMIT_CPU, &cpu);
     struct report report = {.step = STEP_TRANSCODE};
     snprintf(report.device_id, sizeof report.device_id, "%s", job->device_id);
+    memcpy(report.feed_device_id, job->feed_device_id, sizeof report.feed_device_id);
     report.transcode.sessions = sessions;
     report.transcode.frame_count = getpid();
     report.transcode.seam_first = cpu.rlim_cur;
@@ -321,7 +322,7 @@ static void device_perform(const struct job *job)
 }
 
 /* Devices with these names do not even start. */
-static int device_serve(const char *device)
+static int device_serve(const char *device, int feeds)
 {
     if (strcmp(device, "nvenc:crash") == 0) {
         signal(SIGSEGV, SIG_DFL);
@@ -340,7 +341,7 @@ static int device_serve(const char *device)
         if (control_job_parse(&frame, &control) ||
             wire_job_decode(control.job, control.job_bytes, &arena, &job, NULL))
             die("no job");
-        if (strcmp(job.device_id, strchr(device, ':') + 1) != 0)
+        if (strcmp(feeds ? job.feed_device_id : job.device_id, strchr(device, ':') + 1) != 0)
             die("a job for another device");
         for (int32_t i = 0; i < control.input_count; i++)
             close(control.inputs[i].fd);
@@ -409,7 +410,9 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "--watch-devices") == 0)
         return devices_watch();
     if (argc > 1 && strncmp(argv[1], "--device=", 9) == 0)
-        return device_serve(argv[1] + 9);
+        return device_serve(argv[1] + 9, 0);
+    if (argc > 1 && strncmp(argv[1], "--feed=", 7) == 0)
+        return device_serve(argv[1] + 7, 1);
     control_send(CONTROL_FD, CONTROL_READY, NULL, 0, NULL, 0);
     struct control_frame frame = {0};
     if (control_receive(CONTROL_FD, &frame, -1) || frame.kind != CONTROL_JOB)

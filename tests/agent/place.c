@@ -116,6 +116,7 @@ struct sync_grant *grant_encoder_make(uint64_t token, int64_t video, const char 
         snprintf(ladder[i].encoder, sizeof ladder[i].encoder, "%s", encoder);
         snprintf(ladder[i].preset, sizeof ladder[i].preset, "%s", scenario);
     }
+    strcpy(job.transcode.source.pix_fmt, "yuv420p");
     job.transcode.rungs = ladder;
     job.transcode.rung_count = rungs;
     grant->video.v = video;

@@ -106,6 +106,7 @@ struct outcome {
     pid_t pid; /* of the worker; 0: it failed */
     int32_t sessions;
     int64_t cpu_limit_s;
+    char feed[DEVICE_ID_BYTES];
 };
 
 static struct outcome lease_by(const char *encoder, int64_t video, const char *scenario,
@@ -125,6 +126,7 @@ static struct outcome lease_by(const char *encoder, int64_t video, const char *s
             wire_report_decode(o.result.report.data, o.result.report.length, &arena, &report, &why),
             SL_OK);
         o.pid = (pid_t)report.transcode.frame_count;
+        memcpy(o.feed, report.feed_device_id, sizeof o.feed);
         o.sessions = report.transcode.sessions;
         o.cpu_limit_s = (int64_t)report.transcode.seam_first;
         assert_string_equal(report.device_id, o.result.device_id);
@@ -350,6 +352,96 @@ static void test_an_idle_worker_that_died_is_replaced(void **state)
     assert_int_not_equal(lease_well(1, 1).pid, first);
 }
 
+/* ---- GPUs that encode nothing, beside CPUs that do ---- */
+
+static const struct device_setting feed_always[] = {{.device = "nvenc", .feed = FEED_ALWAYS}};
+
+static void node_fed(const char *gpu_id, bool always)
+{
+    struct device_row rows[] = {
+        gpu(gpu_id, 0, SCOPE_NONE),
+        {.device_id = "cpu0", .kind = DEVICE_CPU, .cpus = 4, .encodes = 1u << CODEC_H264}};
+    rows[0].encodes = 0;
+    rows[0].vram_bytes = INT64_C(8) << 30;
+    node_with(rows, 0, WARM_IDLE_NS);
+    device_table_close(&place.devices);
+    assert_int_equal(device_table_open(feed_always, always, on_change, NULL, &place.devices),
+                     SL_OK);
+    device_table_fill(place.devices, rows, 2);
+    changes = 0;
+}
+
+static struct outcome cpu_lease(int64_t video, const char *scenario)
+{
+    return lease_by("x264", video, scenario, 2);
+}
+
+static void measured(double ratio)
+{
+    struct hal_speed items[2] = {{.feed = HAL_SPEED_ALONE, .total_mpix_per_s = 100},
+                                 {.feed = HAL_SPEED_FED, .total_mpix_per_s = 100 * ratio}};
+    const struct hal_speeds speeds = {items, 2};
+    for (int i = 0; i < 2; i++)
+        strcpy(items[i].device_id, "g0");
+    device_table_speeds(place.devices, &speeds);
+}
+
+static void test_a_gpu_feeds_cpu_leases_by_configuration_or_by_measurement(void **state)
+{
+    (void)state;
+    node_fed("g0", true);
+    struct outcome first = cpu_lease(1, "well"), second = cpu_lease(1, "well");
+    assert_int_equal(first.result.failure.code, SL_OK);
+    assert_string_equal(first.feed, "g0");
+    assert_string_equal(first.result.device_id, "cpu0");
+    assert_int_equal(second.pid, first.pid); /* one video, one worker */
+    assert_int_not_equal(cpu_lease(2, "well").pid, first.pid);
+    assert_int_equal(row_now(0).sessions_in_use, 0);
+
+    node_fed("g0", false);
+    assert_string_equal(cpu_lease(1, "well").feed, ""); /* nobody knows */
+    measured(1.04);
+    assert_string_equal(cpu_lease(1, "well").feed, "");
+    measured(1.06);
+    assert_string_equal(cpu_lease(1, "well").feed, "g0");
+}
+
+static void test_a_lost_feeder_is_its_own_fault_and_cpus_go_on_alone(void **state)
+{
+    (void)state;
+    node_fed("g0", true);
+    pid_t warm = cpu_lease(1, "well").pid;
+    struct outcome o = cpu_lease(1, "lost");
+    assert_int_equal(o.result.failure.code, SL_EDEVICELOST);
+    assert_string_equal(o.result.failure.message, "device g0: the encoder's device does not exist");
+    assert_true(is_gone(warm));
+    assert_int_equal(row_now(0).health, HEALTH_QUARANTINED);
+    assert_int_equal(row_now(1).health, HEALTH_HEALTHY);
+    assert_int_equal(changes, 1);
+    o = cpu_lease(1, "well");
+    assert_int_equal(o.result.failure.code, SL_OK);
+    assert_string_equal(o.feed, "");
+    /* Whoever proves it lets it in again. */
+    for (int i = 0; i < 4; i++)
+        device_table_note(place.devices, "g0", SL_OK, NULL);
+    assert_string_equal(cpu_lease(1, "well").feed, "g0");
+    o = cpu_lease(1, "hang");
+    assert_int_equal(o.result.failure.code, SL_EHANG);
+    assert_non_null(strstr(o.result.failure.message, "on device g0; the worker was killed"));
+    assert_int_equal(row_now(0).health, HEALTH_QUARANTINED);
+}
+
+static void test_a_feeder_whose_driver_does_not_open_costs_its_lease_nothing(void **state)
+{
+    (void)state;
+    node_fed("crash", true);
+    struct outcome o = cpu_lease(1, "well");
+    assert_int_equal(o.result.failure.code, SL_OK);
+    assert_string_equal(o.feed, "");
+    assert_int_equal(row_now(0).health, HEALTH_QUARANTINED);
+    assert_non_null(strstr(row_now(0).health_reason, "crashed when it was opened"));
+}
+
 int main(void)
 {
 #define GPU_TEST(name) cmocka_unit_test_teardown(name, test_end)
@@ -364,6 +456,9 @@ int main(void)
         GPU_TEST(test_a_driver_that_does_not_open_is_the_devices_fault),
         GPU_TEST(test_refused_sessions_teach_the_limit),
         GPU_TEST(test_an_idle_worker_that_died_is_replaced),
+        GPU_TEST(test_a_gpu_feeds_cpu_leases_by_configuration_or_by_measurement),
+        GPU_TEST(test_a_lost_feeder_is_its_own_fault_and_cpus_go_on_alone),
+        GPU_TEST(test_a_feeder_whose_driver_does_not_open_costs_its_lease_nothing),
     };
     return cmocka_run_group_tests(tests, group_open, group_close);
 }

@@ -35,6 +35,10 @@ codecs:
 """
 
 
+# H.264 on CPUs.
+FED = POLICY.replace("h265", "h264").replace("name: gpu", "name: fed") % "x264"
+
+
 def source(seconds=SECONDS):
     return media.made("devices-%d" % seconds, seconds, size="192x128", rate=str(RATE), audio=False,
                       extra=("-g", str(RATE)))
@@ -53,9 +57,10 @@ def hdr_source(folder):
 class Standin:
     """A farm of `sluice up --standin` and what its devices counted."""
 
-    def __init__(self, name, devices, faults="", route="nvenc"):
-        self.farm = Farm(name, config="agent:\n  prove_after: 2s\n  calibrate: false\n")
+    def __init__(self, name, devices, faults="", route="nvenc", agent=""):
+        self.farm = Farm(name, config="agent:\n  prove_after: 2s\n  calibrate: false\n" + agent)
         self.farm.policy("gpu", POLICY % route)
+        self.farm.policy("fed", FED)
         self.farm.start_up(more=["--standin", devices], env={"SLUICE_STANDIN_FAULTS": faults})
 
     def __enter__(self):
@@ -81,14 +86,14 @@ class Standin:
 
 
 class Devices(unittest.TestCase):
-    def whole(self, standin, video, encoder="nvenc"):
+    def whole(self, standin, video, encoder="nvenc", codec="h265"):
         """It is ready, by this encoder, and every frame is there once."""
         status = standin.farm.wait_ready(video, 120)
         self.assertEqual([r["name"] for r in status["renditions"]], ["128p", "116p", "106p", "96p"])
         for rendition in status["renditions"]:
             self.assertEqual((rendition["encoder"], rendition["frames"]), (encoder, status["source"]["frames"]))
         smallest = os.path.join(os.path.dirname(standin.farm.local(status["manifests"]["hls"])),
-                                "h265", "96p", "playlist.m3u8")
+                                codec, "96p", "playlist.m3u8")
         self.assertEqual(media.decoded_frames(smallest), status["source"]["frames"])
         return status
 
@@ -170,6 +175,25 @@ class Devices(unittest.TestCase):
             wait_until(lambda: "stays quarantined: the golden chunk in" in standin.farm.up.text(), 30,
                        lambda: standin.farm.up.text()[-2000:])
             self.assertEqual([gpu["health"] for gpu in standin.gpus()], ["quarantined", "healthy"])
+
+    def test_a_gpu_that_cannot_encode_feeds_the_cpus(self):
+        feed = "  devices: {nvenc: {feed: always}}\n"
+        with Standin("feed", "nvenc=1", "no_engine,lost:45", agent=feed) as standin:
+            gpu = standin.gpus()[0]
+            self.assertEqual((gpu["encodes"], gpu["feed"], gpu["feed_ratio"]), ([], "always", None))
+            cli = standin.farm.cli("devices")
+            self.assertIn("decodes and scales for the CPU, as configured", cli.stdout)
+            # The device is lost in mid-chunk: those chunks are done by CPUs alone, and golden pictures bring it back.
+            status = self.whole(standin, standin.farm.submit(source(8), "fed"), "x264", "h264")
+            for rendition in status["renditions"]:
+                self.assertEqual(sorted(rendition["devices"]), sorted(["cpu", gpu["device_id"]]))
+            self.assertEqual(standin.counted()["devices"][0]["lost"], 1)
+            self.assertIn("device %s is quarantined: device_lost" % gpu["device_id"], standin.farm.up.text())
+            wait_until(lambda: standin.gpus()[0]["health"] == "healthy", 30, standin.gpus)
+            before = standin.counted()["devices"][0]["pictures"]
+            self.whole(standin, standin.farm.submit(source(3), "fed"), "x264", "h264")
+            self.assertEqual(standin.counted()["devices"][0]["pictures"] - before, 3 * RATE)
+            self.assertNotIn("the CPU scales for", standin.farm.up.text())
 
     def load_is_told(self, standin, gpu):
         """What the stand-in's NVML says: 40 degrees and 20 watts at least."""
