@@ -147,9 +147,13 @@ def python_files(folder, first):
     return sorted(names, key=lambda n: (first.index(n[:-3]) if n[:-3] in first else len(first), n))
 
 
-def python(folder, total, logs, env):
+def python(folder, total, logs, env, only=()):
     commands = [("%s/%s" % (folder, file[:-3]), [sys.executable, "-B", "-u", os.path.join("tests", folder, file)],
-                 os.path.join(logs, "%s-%s.log" % (folder, file[:-3]))) for file in python_files(folder, E2E_ORDER)]
+                 os.path.join(logs, "%s-%s.log" % (folder, file[:-3])))
+                for file in python_files(folder, E2E_ORDER) if not only or file[5:-3] in only]
+    if len(commands) < len(only):
+        total.failed += 1
+        total.failures.append("tests/%s has not all of %s" % (folder, ", ".join(only)))
     for name, code, text, late, took in run_all(commands, E2E_SECONDS, env):
         result = re.search(r"^RESULT passed=(\d+) failed=(\d+) skipped=(\d+)$", text, re.M)
         passed, failed, skipped = (int(x) for x in result.groups()) if result else (0, 0, 0)
@@ -179,6 +183,7 @@ def main():
     parser.add_argument("--browser", action="store_true", help="only what needs a browser: make test-browser")
     parser.add_argument("--build", default="build", help="the folder that was built into")
     parser.add_argument("--areas", default="", help="only these areas of test programs, by comma")
+    parser.add_argument("--files", default="", help="only these Python files of tests/e2e, by comma: tiers,routing")
     args = parser.parse_args()
     both = not args.unit and not args.e2e and not args.browser
     build = os.path.join(ROOT, args.build)
@@ -191,9 +196,11 @@ def main():
     began = time.monotonic()
     if args.unit or both:
         unit(build, [a for a in args.areas.split(",") if a], total, logs, env)
-    if args.e2e or both:
+    files = [f for f in args.files.split(",") if f]
+    if (args.e2e or both) and not files:
         python("style", total, logs, env)
-        python("e2e", total, logs, env)
+    if args.e2e or both:
+        python("e2e", total, logs, env, files)
     if args.browser:
         python("browser", total, logs, env)
     for name, reason in total.skips:

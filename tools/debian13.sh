@@ -1,6 +1,7 @@
 #!/bin/sh
 # Builds and tests in a Debian 13 beside this system: make test-debian13. FFmpeg 7.1, libva 2.22, gcc 14 and
-# libmicrohttpd 1.0 are there, and av1_nvenc and av1_vaapi, which Debian 12 does not have.
+# libmicrohttpd 1.0 are there, clang 19 makes the GPU kernels, and there are av1_nvenc and av1_vaapi, which Debian 12 does not
+# have. So the test programs run, and of the farm's tests that of the tiers.
 #
 # The system is made by debootstrap in build/debian13 once (about a minute), and kept; it is entered with chroot in a
 # mount namespace of its own, so that nothing stays mounted. The tree is copied in, its build is kept from run to run.
@@ -60,7 +61,7 @@ exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 DEBIAN_FR
     cd /src/sluice
     {
         command -v make || { apt-get update && apt-get install -y --no-install-recommends make; }
-        command -v make && tools/deps.sh build test
+        command -v make && tools/deps.sh build gpu test
     } >/src/deps.log 2>&1 || {
         tail -n 5 /src/deps.log >&2
         echo "skipped: debian13: its packages cannot be installed"
@@ -68,5 +69,5 @@ exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 DEBIAN_FR
         exit 77
     }
     make --no-print-directory -j2 test-bins >/src/build.log 2>&1 || { grep -A5 error /src/build.log >&2; exit 1; }
-    tests/run --unit'
+    tests/run --unit --e2e --files tiers'
 INSIDE
