@@ -216,7 +216,7 @@ test_bins    = $(patsubst tests/%.c,$(B)/tests/%,$(call test_srcs,$(1)))
 fake_bins    = $(patsubst tests/%.c,$(B)/tests/%,$(call fake_srcs,$(1)))
 
 # The kernels' source as host code (tests/gpu/emulate.h); its fibers are not for sanitizers.
-HOST_CXX := $(firstword $(shell command -v g++ clang++ 2>/dev/null))
+HOST_CXX := $(shell command -v g++ || command -v clang++)
 gpu_OBJS := $(B)/obj/tests/media/media_kit.o $(if $(SAN),,$(if $(HOST_CXX),$(B)/obj/tests/gpu/emulated.o))
 $(B)/obj/tests/gpu/emulated.o: tests/gpu/emulated.cc tests/gpu/emulate.h $(GPU_SOURCES)
 	@mkdir -p $(@D)
