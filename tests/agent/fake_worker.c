@@ -351,9 +351,32 @@ static int device_serve(const char *device, int feeds)
     }
 }
 
+static int feed_write(char **argv)
+{
+    struct hal_speed speed = {.encoder = "x264",
+                              .codec = CODEC_H264,
+                              .preset = "medium",
+                              .class = "1080p",
+                              .driver = "fake 1.0",
+                              .depth = 8,
+                              .sessions = 2,
+                              .threads = 1,
+                              .feed = HAL_SPEED_ALONE,
+                              .mpix_per_s = 50,
+                              .total_mpix_per_s = 100};
+    snprintf(speed.device_id, sizeof speed.device_id, "%s", strchr(argv[2], ':') + 1);
+    if (hal_speeds_put(argv[6], &speed, NULL))
+        return 1;
+    speed.feed = HAL_SPEED_FED;
+    speed.total_mpix_per_s = 112;
+    return hal_speeds_put(argv[6], &speed, NULL) == SL_OK ? 0 : 1;
+}
+
 /* --calibrate KIND:DEVICE --quick --quiet --into FILE: at once, with a figure that a test knows. */
 static int calibrate_write(char **argv)
 {
+    if (strncmp(argv[2], "nvenc:", 6) == 0)
+        return feed_write(argv);
     struct hal_speed speed = {.codec = CODEC_H264,
                               .depth = 8,
                               .sessions = 2,
@@ -395,14 +418,18 @@ static int devices_watch(void)
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "--probe-devices") == 0) {
-        struct device_row row = {.device_id = "cpu",
-                                 .kind = DEVICE_CPU,
-                                 .name = "a fake pool",
-                                 .driver = "fake 1.0",
-                                 .encodes = 1u << CODEC_H264,
-                                 .cpus = 2,
-                                 .memory_bytes = 1 << 30};
-        return control_devices_send(CONTROL_FD, &row, 1) ? 1 : 0;
+        const char *faults = getenv("SLUICE_STANDIN_FAULTS");
+        struct device_row rows[] = {
+            {.device_id = "cpu",
+             .kind = DEVICE_CPU,
+             .name = "a fake pool",
+             .driver = "fake 1.0",
+             .encodes = 1u << CODEC_H264,
+             .cpus = 2,
+             .memory_bytes = 1 << 30},
+            {.device_id = "g0", .kind = DEVICE_NVENC, .driver = "fake 1.0", .vram_bytes = 1 << 30}};
+        int32_t count = faults && strcmp(faults, "no_engine") == 0 ? 2 : 1;
+        return control_devices_send(CONTROL_FD, rows, count) ? 1 : 0;
     }
     if (argc == 7 && strcmp(argv[1], "--calibrate") == 0)
         return calibrate_write(argv);

@@ -53,6 +53,7 @@ struct fake_daemon {
     struct sync_request last; /* its arrays are gone */
     enum device_health last_health;
     int64_t last_mpix;
+    struct device_row last_gpu; /* beside the CPUs */
     char last_reason[DEVICE_REASON_BYTES];
     struct device_telemetry last_telemetry;
     struct sync_answer base;
@@ -124,6 +125,8 @@ static void on_request(void *arg, struct wire_pending *pending, const void *byte
     if (request.device_count > 0) {
         d->last_health = request.devices[0].health;
         d->last_mpix = request.devices[0].mpix_per_s[CODEC_H264];
+        if (request.device_count > 1)
+            d->last_gpu = request.devices[1];
         d->last_telemetry = request.devices[0].telemetry;
         memcpy(d->last_reason, request.devices[0].health_reason, sizeof d->last_reason);
     }
@@ -488,6 +491,23 @@ static void test_unknown_speeds_are_measured_once_and_kept(void **state)
     daemon_stop(d);
 }
 
+/* A GPU that encodes nothing is measured as well, and the daemon is told what it is good for. */
+static void test_what_a_gpu_brings_to_cpus_is_measured(void **state)
+{
+    (void)state;
+    struct fake_daemon *d = daemon_start();
+    char url[64];
+    struct agent_options options = options_for(d, url);
+    options.calibrate_idle_ns = SL_MS_TO_NS(50);
+    struct agent *agent;
+    setenv("SLUICE_STANDIN_FAULTS", "no_engine", 1);
+    assert_int_equal(agent_open(&options, &agent, NULL), SL_OK);
+    AWAIT(d, d->last_gpu.feed == FEED_FASTER && d->last_gpu.feed_permille == 1120);
+    unsetenv("SLUICE_STANDIN_FAULTS");
+    agent_close(&agent);
+    daemon_stop(d);
+}
+
 static void test_telemetry_is_stated_and_outlives_a_crash(void **state)
 {
     (void)state;
@@ -582,6 +602,7 @@ int main(void)
         cmocka_unit_test(test_a_worker_that_cannot_probe_offers_nothing),
         cmocka_unit_test(test_a_node_whose_workers_do_not_start_offers_nothing_meanwhile),
         cmocka_unit_test(test_unknown_speeds_are_measured_once_and_kept),
+        cmocka_unit_test(test_what_a_gpu_brings_to_cpus_is_measured),
         cmocka_unit_test(test_telemetry_is_stated_and_outlives_a_crash),
         cmocka_unit_test(test_one_scratch_folder_serves_one_agent),
         cmocka_unit_test(test_identity_outlives_restarts_and_leftovers_do_not),

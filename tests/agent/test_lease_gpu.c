@@ -397,6 +397,12 @@ static void test_a_gpu_feeds_cpu_leases_by_configuration_or_by_measurement(void 
     assert_int_equal(second.pid, first.pid); /* one video, one worker */
     assert_int_not_equal(cpu_lease(2, "well").pid, first.pid);
     assert_int_equal(row_now(0).sessions_in_use, 0);
+    /* It turns out to encode: the worker that waits is one that feeds, and no encoder's. */
+    struct device_row later = gpu("g0", 0, SCOPE_NONE);
+    pid_t feeds = cpu_lease(1, "well").pid;
+    assert_true(device_table_encoders_take(place.devices, &later, 1));
+    assert_int_not_equal(lease_well(1, 2).pid, feeds);
+    assert_string_equal(cpu_lease(1, "well").feed, "");
 
     node_fed("g0", false);
     assert_string_equal(cpu_lease(1, "well").feed, ""); /* nobody knows */
