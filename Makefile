@@ -262,7 +262,7 @@ STANDIN_LDFLAGS := -shared -pthread -Wl,-z,relro,-z,now,-z,nodelete,-z,defs -Wl,
 STANDIN_AV1 := $(if $(shell pkg-config --atleast-version=12 ffnvcodec 2>/dev/null && echo yes),-DSTANDIN_AV1)
 standin_objs = $(patsubst %.c,$(STANDIN_DIR)/obj/%.o,$(1))
 STANDIN_SOFT := $(call standin_objs,tests/standin/soft.c tests/standin/soft_x264.c tests/standin/soft_x265.c tests/standin/soft_vpx.c $(if $(STANDIN_AV1),tests/standin/soft_aom.c))
-STANDIN_FILES := $(addprefix $(STANDIN_DIR)/,libcuda.so.1 libnvidia-encode.so.1 libnvidia-ml.so.1 half/libcuda.so.1 sluice_drv_video.so standin-stat)
+STANDIN_FILES := $(addprefix $(STANDIN_DIR)/,libcuda.so.1 libnvidia-encode.so.1 libnvcuvid.so.1 libnvidia-ml.so.1 half/libcuda.so.1 sluice_drv_video.so standin-stat)
 
 .PHONY: standin
 standin: $(STANDIN_FILES)
@@ -278,6 +278,9 @@ $(STANDIN_DIR)/libcuda.so.1: $(call standin_objs,tests/standin/cuda.c tests/stan
 $(STANDIN_DIR)/libnvidia-encode.so.1: $(call standin_objs,tests/standin/nvenc.c tests/standin/nvenc_query.c) $(STANDIN_SOFT) $(STANDIN_DIR)/libcuda.so.1
 	$(call say,LD,$@)
 	$(Q)$(CC) $(STANDIN_LDFLAGS) -Wl,-soname,libnvidia-encode.so.1 -o $@ $^ -lx264 -lx265 -lvpx $(if $(STANDIN_AV1),-laom) -lm
+$(STANDIN_DIR)/libnvcuvid.so.1: $(call standin_objs,tests/standin/cuvid.c tests/standin/soft_decode.c) $(STANDIN_DIR)/libcuda.so.1
+	$(call say,LD,$@)
+	$(Q)$(CC) $(STANDIN_LDFLAGS) -Wl,-soname,libnvcuvid.so.1 -o $@ $^ -lavcodec -lavutil
 $(STANDIN_DIR)/libnvidia-ml.so.1: $(call standin_objs,tests/standin/nvml.c) $(STANDIN_DIR)/libcuda.so.1
 	$(call say,LD,$@)
 	$(Q)$(CC) $(STANDIN_LDFLAGS) -Wl,-soname,libnvidia-ml.so.1 -o $@ $^

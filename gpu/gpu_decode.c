@@ -6,7 +6,7 @@
 #include "gpu/gpu_loader.h"
 #include "gpu/gpu_va.h"
 
-/* libavcodec's decoder for AV1 is dav1d here, which no device helps; so AV1 stays the CPU's. */
+/* MPEG-2 stays the CPU's: it leaves the inverse transform's rounding to the decoder, so that no two need agree on a sample. */
 static const struct {
     enum codec codec;
     cudaVideoCodec number;
@@ -15,6 +15,7 @@ static const struct {
     {CODEC_H264, cudaVideoCodec_H264, "h264"},
     {CODEC_H265, cudaVideoCodec_HEVC, "hevc"},
     {CODEC_VP9, cudaVideoCodec_VP9, "vp9"},
+    {CODEC_AV1, cudaVideoCodec_AV1, "av1"},
 };
 #define CODECS (sizeof codecs / sizeof *codecs)
 
@@ -56,6 +57,9 @@ void gpu_decode_rows(const struct gpu_driver *driver, struct hal_device *device)
 bool gpu_decodes(const struct hal_device *device, const struct media_video *video)
 {
     uint32_t wanted = 0;
+    /* NVDEC rounds odd sizes up, and libavcodec looks for the chroma where it would lie if they were not. */
+    if (video->width % 2 || video->height % 2)
+        return false;
     if (strcmp(video->pix_fmt, "yuv420p") == 0 || strcmp(video->pix_fmt, "yuvj420p") == 0)
         wanted = 1u << HAL_NV12;
     else if (strcmp(video->pix_fmt, "yuv420p10le") == 0)

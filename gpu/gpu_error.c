@@ -34,7 +34,8 @@ static const struct gpu_error nvenc_errors[] = {
 /* CUresult. */
 static const struct gpu_error cuda_errors[] = {
     {1, "CUDA_ERROR_INVALID_VALUE", SL_EINTERNAL, "a wrong call"},
-    {2, "CUDA_ERROR_OUT_OF_MEMORY", SL_ENOMEM, "the GPU's memory is full"},
+    /* A worker's own memory is another thing: what that lacks, it lacks on every node. */
+    {2, "CUDA_ERROR_OUT_OF_MEMORY", SL_ESESSIONS, "the GPU's memory is full"},
     {3, "CUDA_ERROR_NOT_INITIALIZED", SL_EINTERNAL, "a wrong call"},
     {4, "CUDA_ERROR_DEINITIALIZED", SL_EDEVICELOST, "the driver is shutting down"},
     {34, "CUDA_ERROR_STUB_LIBRARY", SL_ENOENCODER,

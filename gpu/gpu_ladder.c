@@ -298,6 +298,18 @@ static int tables_make(struct gpu_ladder *ladder, const struct geometry *from, u
 
 /* ---- surfaces ---- */
 
+/* libavutil says no more than that there was none: of a GPU that is gone it is as little heard. One that is full has room when
+ * other sessions have ended, as when it has no session. */
+static int memory_missing(const struct gpu_ladder *ladder, int32_t i, int rc,
+                          struct sl_failure *why)
+{
+    CUresult result = ladder->driver->cuda->cuStreamSynchronize(NULL);
+    return result == CUDA_SUCCESS
+               ? sl_fail(why, SL_ESESSIONS, "the GPU has no memory for pictures of %dx%d (%d)",
+                         ladder->params.rungs[i].width, ladder->params.rungs[i].height, rc)
+               : gpu_fail(why, GPU_CUDA, (int)result, "the GPU gives no memory for pictures");
+}
+
 /* The pool and, from a first surface, how its planes lie. */
 static int pool_open(struct gpu_ladder *ladder, int32_t i, struct sl_failure *why)
 {
@@ -332,9 +344,7 @@ static int pool_open(struct gpu_ladder *ladder, int32_t i, struct sl_failure *wh
     }
     av_frame_free(&first);
     av_buffer_unref(&pool);
-    return rc >= 0 ? SL_OK
-                   : sl_fail(why, SL_ENOMEM, "the GPU has no memory for pictures of %dx%d (%d)",
-                             rung->width, rung->height, rc);
+    return rc >= 0 ? SL_OK : memory_missing(ladder, i, rc, why);
 }
 
 int gpu_ladder_open(AVBufferRef *context, const AVFrame *like,
@@ -539,16 +549,13 @@ static bool is_passed(const struct gpu_ladder *ladder, int32_t i, const AVFrame 
 static int surface_take(struct gpu_ladder *ladder, int32_t i, const AVFrame *from, AVFrame *into,
                         struct sl_failure *why)
 {
-    int rc;
     if (is_passed(ladder, i, from))
-        rc = av_frame_ref(into, from);
-    else if (ladder->hosts[i])
+        return av_frame_ref(into, from) >= 0 ? SL_OK
+                                             : sl_fail(why, SL_ENOMEM, "no memory for a frame");
+    if (ladder->hosts[i])
         return gpu_host_take(ladder->hosts[i], into, why);
-    else
-        rc = av_hwframe_get_buffer(ladder->pools[i], into, 0);
-    return rc >= 0 ? SL_OK
-                   : sl_fail(why, SL_ENOMEM, "the GPU has no memory for a picture of %dx%d (%d)",
-                             ladder->params.rungs[i].width, ladder->params.rungs[i].height, rc);
+    int rc = av_hwframe_get_buffer(ladder->pools[i], into, 0);
+    return rc >= 0 ? SL_OK : memory_missing(ladder, i, rc, why);
 }
 
 static int surfaces_take(struct gpu_ladder *ladder, const AVFrame *from, AVFrame *const *out,

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "media/media_frame.h"
+#include "media/media_limits.h"
+#include "media/media_source.h"
 
 _Static_assert(MEDIA_EXACT_ROOM >= AV_INPUT_BUFFER_PADDING_SIZE, "decoders read beyond packets");
 
@@ -25,7 +27,10 @@ struct pictures {
 static AVCodecContext *decoder_open(void *device, enum codec codec, const uint8_t *extradata,
                                     size_t extradata_bytes)
 {
-    AVCodecContext *c = avcodec_alloc_context3(avcodec_find_decoder(ids[codec]));
+    const AVCodec *found = media_codec_on_cpu(ids[codec]);
+    if (found && device)
+        found = media_decoder_on_device(found);
+    AVCodecContext *c = found ? avcodec_alloc_context3(found) : NULL;
     if (!c)
         return NULL;
     c->thread_count = 1;
@@ -37,7 +42,7 @@ static AVCodecContext *decoder_open(void *device, enum codec codec, const uint8_
     }
     if (device)
         c->hw_device_ctx = av_buffer_ref(device);
-    if (!c->extradata || avcodec_open2(c, NULL, NULL) < 0)
+    if (!c->extradata || avcodec_open2(c, found, NULL) < 0)
         avcodec_free_context(&c);
     return c;
 }
@@ -93,11 +98,10 @@ int media_exact(void *device, enum codec codec, const uint8_t *extradata, size_t
 {
     struct pictures here = {0}, there = {0};
     int code = decode(NULL, codec, extradata, extradata_bytes, packets, count, &here);
-    if (code == SL_OK)
-        code = decode(device, codec, extradata, extradata_bytes, packets, count, &there);
     if (code != SL_OK)
         return sl_fail(why, code, "a sample of %s does not decode", codec_word(codec));
-    if (there.surfaces == 0)
+    code = decode(device, codec, extradata, extradata_bytes, packets, count, &there);
+    if (code != SL_OK || there.surfaces == 0)
         return sl_fail(why, SL_EUNSUPPORTED, "the device does not decode %s", codec_word(codec));
     if (there.surfaces != there.count || there.count != here.count || there.hash != here.hash)
         return sl_fail(why, SL_EMISMATCH,

@@ -320,7 +320,8 @@ int media_filter_next(struct media_filter *filter, AVFrame **out, struct sl_fail
             code = drain(filter, why);
         } else {
             struct chain chain = {0};
-            if (!filter->graph)
+            /* Of a surface that is still one it is settled that it needs no filter. */
+            if (!filter->graph && !media_frame_is_surface(frame))
                 code = chain_make(filter, frame, &chain, why);
             if (code == SL_OK && !filter->graph && chain.length == 0) {
                 av_frame_unref(filter->out);

@@ -124,7 +124,7 @@ static bool is_listed(enum AVCodecID id)
 
 /* The first one, as libavcodec orders them, that needs no hardware. libavcodec's own decoder of AV1 is a frame for
  * hardware and opens without it; what decodes is libdav1d or libaom. */
-static const AVCodec *decoder_find(enum AVCodecID id)
+const AVCodec *media_codec_on_cpu(enum AVCodecID id)
 {
     void *at = NULL;
     for (const AVCodec *codec; (codec = av_codec_iterate(&at));)
@@ -137,7 +137,7 @@ static const AVCodec *decoder_find(enum AVCodecID id)
 
 int media_codec_find(const AVCodecParameters *par, const AVCodec **out, struct sl_failure *why)
 {
-    const AVCodec *codec = decoder_find(par->codec_id);
+    const AVCodec *codec = media_codec_on_cpu(par->codec_id);
     if (codec && is_listed(par->codec_id)) {
         *out = codec;
         return SL_OK;

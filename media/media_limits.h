@@ -28,6 +28,8 @@ int media_limit_duration(int64_t found_ns, struct sl_failure *why);
 
 /* The decoder for a codec, where the codec is on the list of those that are opened. SL_EUNSUPPORTED with the reason. */
 int media_codec_find(const AVCodecParameters *par, const AVCodec **out, struct sl_failure *why);
+/* The decoder for a codec that works on the CPU, listed or not; NULL: there is none. */
+const AVCodec *media_codec_on_cpu(enum AVCodecID id);
 /* The names of all decoders of all codecs on the list, by comma, as libav's codec_whitelist takes them. */
 const char *media_codec_names(void);
 

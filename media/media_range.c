@@ -22,11 +22,12 @@ struct media_range {
     AVFrame *frame;
     AVPacket *held[HELD_MAX]; /* read while seeking, to be decoded first */
     int held_first, held_count;
-    AVFrame *before;  /* context: the last one before the range */
-    AVFrame *delayed; /* the first of the range, while the one before it is given out */
-    int64_t last_pts; /* of those at or behind the start */
-    int64_t seen_pts; /* of the latest frame, wherever it lies */
-    int64_t decoded;  /* frames since the start of the source, where packets have no times */
+    AVFrame *before;    /* context: the last one before the range */
+    AVFrame *delayed;   /* the first of the range, while the one before it is given out */
+    int64_t last_pts;   /* of those at or behind the start */
+    int64_t seen_pts;   /* of the latest frame, wherever it lies */
+    int64_t resume_pts; /* frames up to here came from the device before it was left */
+    int64_t decoded;    /* frames since the start of the source, where packets have no times */
     int64_t made_pts, made_step; /* of the latest of these, and its distance from the one before */
     bool input_ended;
     bool done;
@@ -254,7 +255,7 @@ int media_range_open(const struct media_input *input, const struct media_range_p
     range->input = *input;
     range->device.context = params->device;
     range->device.surface = params->surface;
-    range->last_pts = range->seen_pts = INT64_MIN;
+    range->last_pts = range->seen_pts = range->resume_pts = INT64_MIN;
     range->packet = av_packet_alloc();
     range->frame = av_frame_alloc();
     range->before = av_frame_alloc();
@@ -271,6 +272,27 @@ int media_range_open(const struct media_input *input, const struct media_range_p
 
 /* ---- frames ---- */
 
+/* What a device refuses, or shows differently, is decoded on the CPU, from the start of the range: its frames up to now were
+ * right, and are not given out again. */
+static int leave_device(struct media_range *range, struct sl_failure *why)
+{
+    bool any = range->stats.frames > 0;
+    range->device.context = NULL;
+    range->resume_pts = any ? range->last_pts : INT64_MIN;
+    if (!any) {
+        range->stats = (struct media_range_stats){0};
+        range->last_pts = INT64_MIN;
+    }
+    range->stats.device_left = true;
+    range->stats.errors = 0;
+    range->seen_pts = INT64_MIN;
+    range->decoded = 0;
+    range->input_ended = false;
+    av_frame_unref(range->frame);
+    av_frame_unref(range->before);
+    return begin(range, why);
+}
+
 static int feed(struct media_range *range, struct sl_failure *why)
 {
     int got = read_packet(range, why);
@@ -284,6 +306,8 @@ static int feed(struct media_range *range, struct sl_failure *why)
     int64_t pts = range->packet->pts;
     int sent = avcodec_send_packet(range->decoder, range->packet);
     av_packet_unref(range->packet);
+    if (sent < 0 && range->device.context)
+        return leave_device(range, why);
     if (sent == AVERROR(ENOMEM))
         return sl_fail(why, SL_ENOMEM, "no memory to decode");
     bool inside =
@@ -333,34 +357,31 @@ static int hash_missing(struct sl_failure *why)
     return sl_fail(why, SL_EDEVICELOST, "a decoded picture cannot be read back from its device");
 }
 
-/* Surfaces that are cropped at their left or top edge are shown whole by all that reads them: rather decode on the CPU. */
-static int leave_device(struct media_range *range, struct sl_failure *why)
+/* Surfaces that are cropped at their left or top edge are shown whole by all that reads them. After a change of size
+ * libavcodec has a new decoder, which knows none of the pictures that VP9 and AV1 may still predict from. Film grain is put on by
+ * the CPU's decoders, or by each device in its own way. */
+static bool suits_device(const struct media_range *range, const AVFrame *frame)
 {
-    range->device.context = NULL;
-    range->stats = (struct media_range_stats){0};
-    range->last_pts = range->seen_pts = INT64_MIN;
-    range->decoded = 0;
-    range->input_ended = false;
-    av_frame_unref(range->frame);
-    av_frame_unref(range->before);
-    return begin(range, why);
+    const struct media_video *video = range->params.video;
+    return !range->device.resized && frame->width == video->width &&
+           frame->height == video->height && !frame->crop_left && !frame->crop_top &&
+           !(range->decoder->properties & FF_CODEC_PROPERTY_FILM_GRAIN) &&
+           !av_frame_get_side_data(frame, AV_FRAME_DATA_FILM_GRAIN_PARAMS);
 }
 
 /* 1: give it out; 0: drop it. */
 static int judge(struct media_range *range, struct sl_failure *why)
 {
     AVFrame *frame = range->frame;
-    if (media_frame_is_surface(frame) && (frame->crop_left || frame->crop_top)) {
-        if (range->stats.frames > 0)
-            return sl_fail(why, SL_EUNSUPPORTED,
-                           "the source begins to crop its pictures in mid-stream");
+    if (media_frame_is_surface(frame) && !suits_device(range, frame))
         return leave_device(range, why);
-    }
     frame->pts = frame_time(range, frame);
     if (frame->pts == AV_NOPTS_VALUE)
         return sl_fail(why, SL_EDECODE,
                        "a decoded frame carries no presentation time: remux the source into "
                        "Matroska or MP4");
+    if (frame->pts <= range->resume_pts)
+        return 0;
     /* Variable frame rate that was rounded: the index has one row for frames of one time, and the first is shown. */
     if (frame->pts == range->seen_pts)
         return 0;
@@ -425,6 +446,10 @@ int media_range_next(struct media_range *range, AVFrame **out, struct sl_failure
                 return code;
         } else if (got == AVERROR_EOF || (got == AVERROR(EAGAIN) && range->input_ended)) {
             range->done = true;
+        } else if (range->device.context) {
+            int code = leave_device(range, why);
+            if (code != SL_OK)
+                return code;
         } else if (got == AVERROR(ENOMEM)) {
             return sl_fail(why, SL_ENOMEM, "no memory to decode");
         } else {

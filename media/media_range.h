@@ -7,7 +7,8 @@
  * so that every frame inside did, and that frame's hash is the seam to the next chunk.
  *
  * On a device (NVDEC) pictures are surfaces of its memory; H.264, H.265, VP9 and AV1 say exactly what a decoder has to
- * give, so that frames and hashes are those of the CPU.
+ * give, so that frames and hashes are those of the CPU. What the device refuses, and what it does not show as the CPU does (film
+ * grain, a change of size), is decoded on the CPU from there on: surfaces may be followed by pictures in memory.
  *
  * Owns:     the demuxer and the decoder; a frame is lent until the next call.
  * Units:    pts in the video stream's time base.
@@ -47,6 +48,7 @@ struct media_range_stats {
     int64_t
         errors; /* packets inside the range that the decoder refused, and frames it marked corrupt */
     bool linear;         /* walked from the start of the source */
+    bool device_left;    /* the device was: what came since it refused something is the CPU's */
     uint64_t seam_first; /* hash of the first frame; 0 before it */
     uint64_t seam_next;  /* of the first frame behind the range; 0 where the source ends */
 };

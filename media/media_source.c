@@ -313,7 +313,20 @@ static enum AVPixelFormat samples_choose(AVCodecContext *decoder, const enum AVP
     }
     bool planar = device->samples == AV_PIX_FMT_YUV420P || device->samples == AV_PIX_FMT_YUVJ420P ||
                   device->samples == AV_PIX_FMT_YUV420P10LE;
-    return surfaces && planar ? device->surface : device->samples;
+    device->resized |=
+        device->width && (decoder->width != device->width || decoder->height != device->height);
+    device->width = decoder->width;
+    device->height = decoder->height;
+    bool exact = !(decoder->properties & FF_CODEC_PROPERTY_FILM_GRAIN);
+    return surfaces && planar && exact ? device->surface : device->samples;
+}
+
+/* libavcodec's default for AV1 is dav1d or libaom, which no device helps; its own decoder does nothing without one. */
+const AVCodec *media_decoder_on_device(const AVCodec *codec)
+{
+    const AVCodec *helped =
+        codec->id == AV_CODEC_ID_AV1 ? avcodec_find_decoder_by_name("av1") : NULL;
+    return helped ? helped : codec;
 }
 
 /* Surfaces that wait for filters, beside those that the decoder itself needs. */
@@ -326,6 +339,8 @@ static int device_attach(AVCodecContext *decoder, struct media_device *device)
     decoder->hw_device_ctx = av_buffer_ref(device->context);
     if (!decoder->hw_device_ctx)
         return AVERROR(ENOMEM);
+    device->width = device->height = 0;
+    device->resized = false;
     decoder->opaque = device;
     decoder->get_format = samples_choose;
     decoder->extra_hw_frames = SURFACES_WAITING;
@@ -344,6 +359,8 @@ int media_decoder_open_on(const AVStream *stream, struct media_device *device, A
     int code = media_codec_find(stream->codecpar, &codec, why);
     if (code != SL_OK)
         return code;
+    if (device && device->context)
+        codec = media_decoder_on_device(codec);
     AVCodecContext *decoder = avcodec_alloc_context3(codec);
     if (!decoder)
         return sl_fail(why, SL_ENOMEM, "no memory for a decoder");

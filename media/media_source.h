@@ -16,6 +16,7 @@
 
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -67,15 +68,22 @@ int media_fail(struct sl_failure *why, int averror, int otherwise, const char *w
 /* A decoder for a stream: one thread, bit-exact. SL_EUNSUPPORTED when this libavcodec has none. */
 int media_decoder_open(const AVStream *stream, AVCodecContext **out, struct sl_failure *why);
 
+/* The decoder that devices help with where this one decodes on the CPU. */
+const AVCodec *media_decoder_on_device(const AVCodec *codec);
+
 /* A device whose memory a decoder fills with pictures. */
 struct media_device {
     AVBufferRef *context;       /* an AVHWDeviceContext; NULL: there is none */
     enum AVPixelFormat surface; /* as its pictures are labelled */
-    enum AVPixelFormat samples; /* set by the decoder: what it would give on the CPU */
+    /* Set by the decoder: */
+    enum AVPixelFormat samples; /* what it would give on the CPU */
+    int width, height;          /* of the pictures that its surfaces were made for; 0: none yet */
+    bool resized;               /* the stream goes over to another size */
 };
 
 /* Pictures come out as surfaces of the device where its driver decodes such a stream in 4:2:0, else as from media_decoder_open: a
- * picture's own format tells. device stays where it is while the decoder is open. */
+ * picture's own format tells. device stays where it is while the decoder is open. AV1 whose driver refuses it, or with film
+ * grain, which only one decoder makes the same of everywhere, is refused with its first packet. */
 int media_decoder_open_on(const AVStream *stream, struct media_device *device, AVCodecContext **out,
                           struct sl_failure *why);
 

@@ -326,6 +326,10 @@ static int pass_report(struct ladder *ladder, const struct source *source,
     if (ladder->fed && ladder->surfaces)
         memcpy(ladder->run->report.feed_device_id, ladder->maker->device_id,
                sizeof ladder->run->report.feed_device_id);
+    if (stats->device_left)
+        sl_info(&ladder->run->about,
+                "device %s did not decode the %s source to its end; the CPU did",
+                ladder->maker->device_id, ladder->job->source.codec);
     if (stats->errors)
         sl_warn(&ladder->run->about,
                 "the decoder complained %" PRId64 " times, and all frames came", stats->errors);

@@ -1,6 +1,5 @@
 #include "worker/prove_decode.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,7 +60,8 @@ static int sample_encode(struct hal_session *session, struct hal_golden *golden,
     return code == SL_OK ? packets_take(session, out) : code;
 }
 
-static int sample_make(const struct hal_backends *backends, struct hal_device *by,
+/* By the CPU's own encoder, whose pictures predict from both sides and whose sessions are not the device's. */
+static int sample_make(const struct hal_backends *backends, struct hal_device *cpu,
                        const struct hal_row *row, enum hal_layout layout, struct sample *out)
 {
     struct hal_session *session = NULL;
@@ -75,6 +75,7 @@ static int sample_make(const struct hal_backends *backends, struct hal_device *b
         .frame_rate = {25, 1},
         .sar = {1, 1},
         .crf_tenths = 280,
+        .preset = "superfast",
         .gop_frames = FRAMES,
         .bframes = -1,
         .threads = 1,
@@ -82,11 +83,9 @@ static int sample_make(const struct hal_backends *backends, struct hal_device *b
         .color_transfer = 1,
         .color_matrix = 1,
     };
-    if (by->kind == DEVICE_CPU)
-        snprintf(params.preset, sizeof params.preset, "superfast"); /* has B-frames */
     int code = hal_golden_open(layout, WIDTH, HEIGHT, &golden);
     if (code == SL_OK)
-        code = hal_encode_open(backends, by, row->encoder, &params, &session, NULL);
+        code = hal_encode_open(backends, cpu, row->encoder, &params, &session, NULL);
     if (code == SL_OK)
         code = sample_encode(session, golden, out);
     hal_encode_close(&session);
@@ -94,54 +93,63 @@ static int sample_make(const struct hal_backends *backends, struct hal_device *b
     return code;
 }
 
+static const struct hal_row *encoding(const struct hal_device *cpu, enum codec codec,
+                                      enum hal_layout layout)
+{
+    for (int32_t i = 0; i < cpu->row_count; i++)
+        if (cpu->rows[i].direction == HAL_ENCODE && cpu->rows[i].codec == codec &&
+            cpu->rows[i].layouts & 1u << layout)
+            return &cpu->rows[i];
+    return NULL;
+}
+
+/* How the device lays what the CPU has in this layout. */
+static enum hal_layout layout_there(enum hal_layout layout)
+{
+    return layout == HAL_I420_10 ? HAL_P010 : HAL_NV12;
+}
+
 static bool is_exact(const struct hal_backends *backends, const struct hal_device *device,
-                     AVBufferRef *context, struct hal_device *by, const struct hal_row *row,
+                     AVBufferRef *context, struct hal_device *cpu, enum codec codec,
                      enum hal_layout layout)
 {
     struct sample sample = {0};
     struct sl_failure why = {0};
-    /* Without a sample nothing speaks against the driver. */
-    if (sample_make(backends, by, row, layout, &sample) == SL_OK &&
-        media_exact(context, row->codec, sample.extradata, sample.extradata_bytes, sample.packets,
-                    sample.count, &why) != SL_OK)
+    const struct hal_row *row = encoding(cpu, codec, layout);
+    int code = row ? sample_make(backends, cpu, row, layout, &sample) : SL_ENOENCODER;
+    if (code != SL_OK)
+        sl_fail(&why, code, "its decoder of %s cannot be tried, since nothing here makes any",
+                codec_word(codec));
+    else
+        code = media_exact(context, codec, sample.extradata, sample.extradata_bytes, sample.packets,
+                           sample.count, &why);
+    if (code != SL_OK)
         sl_warn(NULL, "device %s: %s (%d bits); the CPU decodes it", device->device_id, why.message,
-                layout == HAL_P010 || layout == HAL_I420_10 ? 10 : 8);
+                layout == HAL_I420_10 ? 10 : 8);
     sample_free(&sample);
-    return !why.code;
+    return code == SL_OK;
 }
 
-static const struct hal_row *encoding(const struct hal_device *device, enum codec codec)
+void prove_decode(const struct hal_backends *backends, struct hal_device *device)
 {
-    for (int32_t i = 0; i < device->row_count; i++)
-        if (device->rows[i].direction == HAL_ENCODE && device->rows[i].codec == codec)
-            return &device->rows[i];
-    return NULL;
-}
-
-/* How an encoder takes the pictures that a decoder would give as NV12 or P010; false: not at all. */
-static bool taken_as(const struct hal_row *encoder, enum hal_layout decoded, enum hal_layout *out)
-{
-    enum hal_layout planar = decoded == HAL_P010 ? HAL_I420_10 : HAL_I420;
-    *out = encoder->layouts & 1u << decoded ? decoded : planar;
-    return (encoder->layouts & 1u << *out) != 0;
-}
-
-void prove_decode(const struct hal_backends *backends, struct hal_device *device,
-                  struct hal_device *by)
-{
+    static struct hal_device cpu;
     AVBufferRef *context = NULL;
     enum AVPixelFormat surface;
-    if (gpu_decode_context(device, &context, &surface, NULL) != SL_OK)
+    int32_t cpus = 0;
+    bool any = false;
+    for (int32_t i = 0; i < device->row_count; i++)
+        any |= device->rows[i].direction == HAL_DECODE;
+    if (!any || gpu_decode_context(device, &context, &surface, NULL) != SL_OK)
         return;
+    hal_probe_kind(backends, DEVICE_CPU, &cpu, 1, &cpus, NULL);
     for (int32_t i = 0; i < device->row_count; i++) {
         struct hal_row *row = &device->rows[i];
-        const struct hal_row *encoder =
-            row->direction == HAL_DECODE ? encoding(by, row->codec) : NULL;
-        for (int layout = HAL_NV12; encoder && layout <= HAL_P010; layout++) {
-            enum hal_layout taken;
-            if (row->layouts & 1u << layout && taken_as(encoder, (enum hal_layout)layout, &taken) &&
-                !is_exact(backends, device, context, by, encoder, taken))
-                row->layouts &= ~(1u << layout);
+        for (int layout = HAL_I420; row->direction == HAL_DECODE && layout <= HAL_I420_10;
+             layout++) {
+            uint32_t bit = 1u << layout_there((enum hal_layout)layout);
+            if (row->layouts & bit &&
+                !is_exact(backends, device, context, &cpu, row->codec, (enum hal_layout)layout))
+                row->layouts &= ~bit;
         }
     }
 }

@@ -61,7 +61,7 @@ static int driver_open(const char *device, bool feeds, struct hal_device *device
     if (code == SL_OK && !feeds)
         code = worker_warm_device(&worker_backends, gpu, why);
     if (code == SL_OK)
-        prove_decode(&worker_backends, gpu, feeds ? &devices[0] : gpu);
+        prove_decode(&worker_backends, gpu);
     *count += 1;
     return code;
 }

@@ -44,6 +44,12 @@ def source(seconds=SECONDS):
                       extra=("-g", str(RATE)))
 
 
+def vp9_source():
+    """What stand-in GPUs decode."""
+    return media.made("devices-vp9", SECONDS, size="192x128", rate=str(RATE), audio=False, extra=(
+        "-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-b:v", "300k", "-g", str(RATE)))
+
+
 def hdr_source(folder):
     """A second of HDR10."""
     path = os.path.join(folder, "hdr10.mp4")
@@ -131,35 +137,37 @@ class Devices(unittest.TestCase):
             self.assertTrue(all(gpu["health"] == "healthy" for gpu in standin.gpus()), standin.gpus())
 
     def test_what_a_lost_and_a_hanging_device_held_is_done_elsewhere(self):
-        with Standin("lost", "nvenc=3", "lost@0:60,hang@1:60") as standin:
-            video = standin.farm.submit(source(), "gpu")
+        """While they encode, and while they decode; the fifth works."""
+        faults = "lost@0:60,hang@1:60,nvdec/lost@2:45,nvdec/hang@3:45"
+        with Standin("lost", "nvenc=5", faults) as standin:
+            video = standin.farm.submit(vp9_source(), "gpu")
             happened, left = {}, {}
             began = time.monotonic()
 
             def watch():
                 now = time.monotonic() - began
                 counted = standin.counted()
-                for i, key in enumerate(("lost", "hung")):
+                for i, key in enumerate(("lost", "hung", "lost", "hung")):
                     if counted and counted["devices"][i][key]:
                         happened.setdefault(i, now)
-                for i, gpu in enumerate(standin.gpus()[:2]):
+                for i, gpu in enumerate(standin.gpus()[:4]):
                     if gpu["health"] != "healthy":
                         left.setdefault(i, (now, gpu["health"], gpu["health_reason"]))
-                return standin.farm.status(video)["status"] in FINAL and len(left) == 2
+                return standin.farm.status(video)["status"] in FINAL and len(left) == 4
 
-            wait_until(watch, 90, lambda: "both devices are out of use: %s, %s; %s" %
+            wait_until(watch, 90, lambda: "four devices are out of use: %s, %s; %s" %
                        (happened, left, standin.gpus()), 0.1)
             self.whole(standin, video)
-            self.assertIn(left[0][1], ("quarantined", "proving"))
-            self.assertIn("device_lost", left[0][2])
-            self.assertIn(left[1][1], ("quarantined", "proving"))
-            self.assertIn("hang", left[1][2])
-            print("quarantined %.1f s after the loss, %.1f s after the hang (watchdog 5 s)" %
-                  (left[0][0] - happened[0], left[1][0] - happened[1]))
-            self.assertLessEqual(max(task["attempts"] for task in standin.tasks(video)), 2)  # a loss, and then the hang
-            self.assertEqual(standin.gpus()[2]["health"], "healthy")
+            for i, word in enumerate(("device_lost", "hang", "device_lost", "hang")):
+                self.assertIn(left[i][1], ("quarantined", "proving"))
+                self.assertIn(word, left[i][2])
+            print("quarantined %.1f and %.1f s after the losses, %.1f and %.1f s after the hangs (watchdog 5 s)" %
+                  tuple(left[i][0] - happened[i] for i in (0, 2, 1, 3)))
+            self.assertLessEqual(max(task["attempts"] for task in standin.tasks(video)), 4)  # each of them once
+            self.assertEqual(standin.gpus()[4]["health"], "healthy")
             counted = standin.counted()
-            self.assertEqual((counted["devices"][0]["lost"], counted["devices"][1]["hung"]), (1, 1))
+            self.assertEqual([counted["devices"][i][key] for i, key in enumerate(("lost", "hung", "lost", "hung"))],
+                             [1, 1, 1, 1])
             # A killed worker's sessions are free.
             wait_until(lambda: standin.counted()["sessions"] == 0, 30, standin.counted)
             # The faults are over, and golden chunks have shown it.

@@ -1,4 +1,4 @@
-/* Decoding beside a GPU: surfaces hash as the CPU's pictures do, and a driver that decodes nothing changes nothing. */
+/* Decoding on tests/standin's NVDEC: the frames, times and seams of the CPU, and what is the CPU's after all. */
 #include <libavutil/hwcontext.h>
 #include <libavutil/log.h>
 #include <setjmp.h>
@@ -10,12 +10,17 @@
 
 #include <cmocka.h>
 
+#include <dlfcn.h>
+#include <stdio.h>
+
+#include "base/buf.h"
 #include "gpu/gpu_cuda.h"
 #include "gpu/gpu_decode.h"
 #include "media/media_frame.h"
 #include "media/media_range.h"
 #include "tests/media/media_kit.h"
 #include "tests/standin/standin_run.h"
+#include "tests/standin/state.h"
 
 static struct hal_device devices[NODE_DEVICES_MAX];
 
@@ -105,48 +110,370 @@ static void test_a_surface_is_the_picture_of_the_cpu(void **state)
     }
 }
 
-/* libavcodec finds no libnvcuvid, and decodes on the CPU: the same frames, times and seams. */
-static void test_without_nvdec_the_cpu_decodes(void **state)
-{
-    (void)state;
+/* ---- ranges ---- */
+
+#define VP9       "-c:v libvpx-vp9 -b:v 200k -g 20 -deadline good -cpu-used 5 "
+/* Pictures that are predicted from before they are shown, as they are or not. */
+#define HIDDEN    VP9 "-auto-alt-ref 6 -lag-in-frames 19 "
+#define DEEP      "-pix_fmt yuv420p10le -profile:v 2 "
+#define MOVING    "testsrc2=size=202x118:rate=20:duration=2.5"
+#define KEYFRAMES 20
+#define HELD_MAX  64
+
+struct source {
     struct kit_clip clip;
-    AVBufferRef *context = context_open();
-    if (!kit_made_open(&clip))
-        skip();
-    struct sl_arena arena = {0};
+    struct sl_arena arena;
     struct media_info info;
     struct media_index index;
-    kit_probe(&clip, &arena, &info, &index);
-    size_t count = 0, seen = 0;
+};
+
+static void source_open(struct source *source, const char *kind, const char *input,
+                        const char *args)
+{
+    *source = (struct source){0};
+    if (!kit_trait_open(&source->clip, kind, input, args))
+        skip(); /* without the ffmpeg program */
+    kit_probe(&source->clip, &source->arena, &source->info, &source->index);
+}
+
+/* libvpx hides pictures in a second pass alone. */
+static void hidden_open(struct source *source, const char *input, const char *args)
+{
+    char folder[] = "/tmp/sluice-test-XXXXXX", both[700];
+    assert_non_null(mkdtemp(folder));
+    snprintf(both, sizeof both,
+             "%s -pass 1 -passlogfile %s/log -f null - && ffmpeg -nostdin -loglevel error -y -f "
+             "lavfi -i '%s' -pix_fmt yuv420p %s -pass 2 -passlogfile %s/log",
+             args, folder, input, args, folder);
+    *source = (struct source){0};
+    bool made = kit_trait_open(&source->clip, "webm", input, both);
+    snprintf(both, sizeof both, "rm -r %s", folder);
+    assert_int_equal(system(both), 0);
+    if (!made)
+        skip();
+    kit_probe(&source->clip, &source->arena, &source->info, &source->index);
+}
+
+static void source_close(struct source *source)
+{
+    sl_arena_fini(&source->arena);
+    kit_clip_close(&source->clip);
+}
+
+struct asked {
+    int64_t start_pts, end_pts;
+    int32_t preroll;
+    size_t held; /* surfaces that somebody keeps */
+};
+
+/* The range on the device is the CPU's, frame by frame; how many were surfaces. */
+static size_t same_as_cpu(const struct source *source, const struct asked *asked, bool *left)
+{
+    size_t count = 0, seen = 0, surfaces = 0;
     uint64_t first, next;
-    int64_t end = info.video.end_pts - (info.video.end_pts - info.video.first_pts) / 3;
-    struct kit_frame *want = kit_range(&clip.input, &info.video, info.video.first_pts, end,
-                                       PREROLL_NONE, &count, &first, &next, NULL);
-    struct media_range_params params = {.video = &info.video,
-                                        .start_pts = info.video.first_pts,
-                                        .end_pts = end,
-                                        .device = context,
+    const struct media_video *video = &source->info.video;
+    struct kit_frame *want = kit_range(&source->clip.input, video, asked->start_pts, asked->end_pts,
+                                       asked->preroll, &count, &first, &next, NULL);
+    struct media_range_params params = {.video = video,
+                                        .start_pts = asked->start_pts,
+                                        .end_pts = asked->end_pts,
+                                        .preroll = asked->preroll,
+                                        .device = context_open(),
                                         .surface = AV_PIX_FMT_CUDA};
     struct media_range *range = NULL;
     struct sl_failure why = {0};
-    if (media_range_open(&clip.input, &params, &range, &why) != SL_OK)
+    AVFrame *frame, *held[HELD_MAX] = {NULL};
+    if (media_range_open(&source->clip.input, &params, &range, &why) != SL_OK)
         fail_msg("%s", why.message);
-    AVFrame *frame;
     int got;
     while ((got = media_range_next(range, &frame, &why)) > 0) {
-        assert_true(seen < count && !media_frame_is_surface(frame));
+        assert_true(seen < count);
         assert_int_equal(frame->pts, want[seen].pts);
-        assert_true(media_frame_hash(frame) == want[seen].hash);
+        AVFrame *host = frame;
+        if (media_frame_is_surface(frame)) {
+            host = media_frame_download(frame, media_range_samples(range));
+            assert_non_null(host);
+            if (surfaces < asked->held)
+                held[surfaces] = av_frame_clone(frame);
+            surfaces++;
+        }
+        if (media_frame_hash(host) != want[seen].hash)
+            fail_msg("frame %zu (a surface: %d) is another one", seen, host != frame);
+        if (host != frame)
+            av_frame_free(&host);
         seen++;
     }
-    assert_int_equal(got, 0);
+    if (got < 0)
+        fail_msg("%s", why.message);
+    const struct media_range_stats *stats = media_range_stats(range);
     assert_int_equal(seen, count);
-    assert_true(media_range_stats(range)->seam_first == first && first);
-    assert_true(media_range_stats(range)->seam_next == next && next);
+    assert_int_equal(stats->frames, count);
+    assert_int_equal(stats->errors, 0);
+    assert_true(stats->seam_first == first && first);
+    assert_true(stats->seam_next == next);
+    *left = stats->device_left;
     media_range_close(&range);
+    for (size_t i = 0; i < HELD_MAX; i++)
+        av_frame_free(&held[i]);
     free(want);
-    sl_arena_fini(&arena);
-    kit_clip_close(&clip);
+    return surfaces;
+}
+
+static struct asked whole(const struct source *source)
+{
+    return (struct asked){.start_pts = source->info.video.first_pts,
+                          .end_pts = source->info.video.end_pts};
+}
+
+/* From the second keyframe on, to two frames before the end. */
+static struct asked middle(const struct source *source)
+{
+    const struct media_index *index = &source->index;
+    size_t keys = 0;
+    for (size_t i = 0; i < index->count; i++)
+        if (index->key[i] && ++keys == 2)
+            return (struct asked){.start_pts = index->pts[i],
+                                  .end_pts = index->pts[index->count - 2]};
+    fail_msg("the clip has %zu keyframes", keys);
+    return (struct asked){0};
+}
+
+/* What the stand-in counted of the device. */
+static const struct standin_device *counted(void)
+{
+    void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
+    assert_non_null(library);
+    struct standin_shared **shared = dlsym(library, "standin_shared");
+    assert_non_null(shared);
+    return &(*shared)->devices[0];
+}
+
+/* Packets of VP9 that hold a hidden picture, and those that only say which one is shown. */
+static void hidden_count(const struct source *source, int *hidden, int *again)
+{
+    struct media_source *opened = NULL;
+    struct sl_failure why = {0};
+    AVPacket *packet = av_packet_alloc();
+    assert_int_equal(media_source_open(&source->clip.input, &opened, &why), SL_OK);
+    for (*hidden = *again = 0; media_source_read(opened, packet, &why) > 0;
+         av_packet_unref(packet)) {
+        *hidden += (packet->data[packet->size - 1] & 0xe0) == 0xc0;
+        *again += (packet->data[0] & 8) != 0;
+    }
+    av_packet_free(&packet);
+    media_source_close(&opened);
+}
+
+static void test_nvdec_gives_the_frames_of_the_cpu(void **state)
+{
+    (void)state;
+    const struct {
+        const char *input, *args;
+        bool hidden;
+    } clips[] = {
+        {MOVING, HIDDEN, true},
+        {MOVING, HIDDEN DEEP, true},
+        {"testsrc2=size=64x64:rate=20:duration=1.5", VP9 "-auto-alt-ref 0 -lag-in-frames 0 ",
+         false},
+    };
+    for (size_t i = 0; i < sizeof clips / sizeof *clips; i++) {
+        struct source source;
+        bool left = false;
+        if (clips[i].hidden)
+            hidden_open(&source, clips[i].input, clips[i].args);
+        else
+            source_open(&source, "webm", clips[i].input, clips[i].args);
+        int hidden, again;
+        hidden_count(&source, &hidden, &again);
+        assert_true(clips[i].hidden ? hidden > 0 && again > 0 : !hidden && !again);
+        struct asked asked = whole(&source);
+        context_open();
+        assert_true(gpu_decodes(&devices[0], &source.info.video));
+        uint64_t before = counted()->decoded;
+        size_t frames = same_as_cpu(&source, &asked, &left);
+        assert_int_equal(frames, source.index.count);
+        assert_false(left);
+        uint64_t decoded = counted()->decoded - before;
+        assert_true(decoded >= frames + (size_t)hidden - (size_t)again);
+        asked = middle(&source);
+        assert_int_equal(same_as_cpu(&source, &asked, &left), source.index.count - 2 - KEYFRAMES);
+        asked.preroll = 1;
+        assert_int_equal(same_as_cpu(&source, &asked, &left), source.index.count - 2 - KEYFRAMES);
+        asked.preroll = PREROLL_LINEAR;
+        assert_int_equal(same_as_cpu(&source, &asked, &left), source.index.count - 2 - KEYFRAMES);
+        assert_false(left);
+        source_close(&source);
+    }
+}
+
+/* A few wait in filters; whoever kept more than the decoder has would stop it, and the CPU goes on. */
+static void test_surfaces_that_are_kept_do_not_stop_a_range(void **state)
+{
+    (void)state;
+    struct source source;
+    bool left = false;
+    source_open(&source, "webm", MOVING, VP9);
+    struct asked asked = whole(&source);
+    asked.held = 4;
+    assert_int_equal(same_as_cpu(&source, &asked, &left), source.index.count);
+    assert_false(left);
+    asked.held = HELD_MAX;
+    size_t surfaces = same_as_cpu(&source, &asked, &left);
+    /* Since libavcodec copies its surfaces (version 60) any number may be kept. */
+    assert_true(left ? surfaces > 4 && surfaces < source.index.count
+                     : surfaces == source.index.count);
+    source_close(&source);
+}
+
+/* libavcodec begins a new decoder for the new size, which has none of the pictures before. */
+static void test_after_a_change_of_size_the_cpu_goes_on(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/sluice-test-XXXXXX", command[2048];
+    assert_non_null(mkdtemp(folder));
+    snprintf(command, sizeof command,
+             "cd %s && for size in 202x118 160x96; do ffmpeg -nostdin -loglevel error -f lavfi -i "
+             "testsrc2=size=$size:rate=20:duration=1 -pix_fmt yuv420p " VP9
+             "$size.webm && echo \"file $size.webm\" >>list || exit; done && ffmpeg -nostdin "
+             "-loglevel error -f concat -i list -c copy both.webm",
+             folder);
+    struct source source = {0};
+    if (system(command) == 0) {
+        struct sl_buf bytes = {0};
+        char path[64];
+        snprintf(path, sizeof path, "%s/both.webm", folder);
+        FILE *file = fopen(path, "re");
+        assert_non_null(file);
+        uint8_t *into = sl_buf_reserve(&bytes, 1 << 20);
+        kit_bytes_open(&source.clip, into, fread(into, 1, 1 << 20, file));
+        fclose(file);
+        sl_buf_fini(&bytes);
+    }
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    assert_int_equal(system(command), 0);
+    if (!source.clip.input.bytes)
+        skip();
+    kit_probe(&source.clip, &source.arena, &source.info, &source.index);
+    struct asked asked = whole(&source);
+    bool left = false;
+    assert_int_equal(same_as_cpu(&source, &asked, &left), 20);
+    assert_true(left);
+    source_close(&source);
+}
+
+/* What dav1d decodes is decoded by libavcodec's own decoder where a device may help; the stand-in's does not. */
+static void test_av1_that_the_device_refuses_is_decoded_by_the_cpu(void **state)
+{
+    (void)state;
+    struct source source;
+    bool left = false;
+    source_open(&source, "mp4", "testsrc2=size=128x96:rate=10:duration=1",
+                "-c:v libsvtav1 -preset 12 -crf 50 2>/dev/null");
+    struct asked asked = whole(&source);
+    context_open();
+    assert_false(gpu_decodes(&devices[0], &source.info.video));
+    assert_int_equal(same_as_cpu(&source, &asked, &left), 0);
+    assert_true(left);
+    source_close(&source);
+}
+
+static struct {
+    enum AVPixelFormat (*choose)(AVCodecContext *, const enum AVPixelFormat *);
+    enum AVPixelFormat chosen; /* first */
+    int offered;               /* CUDA's surfaces, how often */
+} formats;
+
+static enum AVPixelFormat format_watch(AVCodecContext *decoder, const enum AVPixelFormat *offered)
+{
+    enum AVPixelFormat chosen = formats.choose(decoder, offered);
+    for (; *offered != AV_PIX_FMT_NONE; offered++)
+        formats.offered += *offered == AV_PIX_FMT_CUDA;
+    if (formats.chosen == AV_PIX_FMT_NONE)
+        formats.chosen = chosen;
+    return chosen;
+}
+
+/* The sequence header says it before the first picture. */
+static void test_film_grain_is_left_to_the_cpu(void **state)
+{
+    (void)state;
+    static const char *const args[] = {
+        "-c:v libsvtav1 -preset 12 -crf 50 2>/dev/null",
+        "-c:v libsvtav1 -preset 12 -crf 50 -svtav1-params film-grain=20 2>/dev/null",
+    };
+    for (int grain = 0; grain < 2; grain++) {
+        struct source source;
+        struct media_source *opened = NULL;
+        struct media_device device = {.context = context_open(), .surface = AV_PIX_FMT_CUDA};
+        struct sl_failure why = {0};
+        AVCodecContext *decoder = NULL;
+        AVStream *stream = NULL;
+        AVPacket *packet = av_packet_alloc();
+        source_open(&source, "mp4", "testsrc2=size=128x96:rate=10:duration=0.5", args[grain]);
+        assert_int_equal(media_source_open(&source.clip.input, &opened, &why), SL_OK);
+        assert_int_equal(media_source_video(opened, &source.info.video, &stream, &why), SL_OK);
+        assert_int_equal(media_decoder_open_on(stream, &device, &decoder, &why), SL_OK);
+        formats.choose = decoder->get_format;
+        formats.chosen = AV_PIX_FMT_NONE;
+        formats.offered = 0;
+        decoder->get_format = format_watch;
+        assert_int_equal(media_source_read(opened, packet, &why), 1);
+        assert_true(avcodec_send_packet(decoder, packet) < 0);
+        assert_true(formats.offered >= 1);
+        assert_int_equal(formats.chosen, grain ? AV_PIX_FMT_YUV420P : AV_PIX_FMT_CUDA);
+        av_packet_free(&packet);
+        avcodec_free_context(&decoder);
+        media_source_close(&opened);
+        source_close(&source);
+    }
+}
+
+/* The pictures that came before are right, and none comes twice or is missing. */
+static void test_what_a_lost_device_leaves_is_decoded_by_the_cpu(void **state)
+{
+    (void)state;
+    struct source source;
+    bool left = false;
+    source_open(&source, "webm", MOVING, VP9);
+    struct asked asked = middle(&source);
+    asked.preroll = PREROLL_LINEAR; /* all are decoded, and those before the range dropped */
+    size_t surfaces = same_as_cpu(&source, &asked, &left);
+    assert_true(left && surfaces > 0 && surfaces < source.index.count - 2 - KEYFRAMES);
+    source_close(&source);
+}
+
+static void test_without_nvdec_the_cpu_decodes(void **state)
+{
+    (void)state;
+    struct source source;
+    bool left = false;
+    source_open(&source, "webm", MOVING, VP9);
+    struct asked asked = whole(&source);
+    assert_int_equal(same_as_cpu(&source, &asked, &left), 0);
+    assert_false(left);
+    for (int32_t i = 0; i < devices[0].row_count; i++)
+        assert_true(devices[0].rows[i].direction != HAL_DECODE);
+    source_close(&source);
+}
+
+static const struct hal_row *row_of(enum codec codec)
+{
+    for (int32_t i = 0; i < devices[0].row_count; i++)
+        if (devices[0].rows[i].direction == HAL_DECODE && devices[0].rows[i].codec == codec)
+            return &devices[0].rows[i];
+    return NULL;
+}
+
+static void test_the_driver_says_what_it_decodes(void **state)
+{
+    (void)state;
+    context_open();
+    const struct hal_row *row = row_of(CODEC_VP9);
+    assert_non_null(row);
+    assert_int_equal(row->layouts, 1u << HAL_NV12); /* this one has no ten bits */
+    assert_int_equal(row->width_min, 128);
+    assert_int_equal(row->width_max, 8192);
+    assert_null(row_of(CODEC_H264));
 }
 
 static void test_a_row_says_which_sources_are_decoded(void **state)
@@ -173,6 +500,8 @@ static void test_a_row_says_which_sources_are_decoded(void **state)
     assert_false(gpu_decodes(&device, &video));
     video.width = 32;
     assert_false(gpu_decodes(&device, &video));
+    video.width = 641;
+    assert_false(gpu_decodes(&device, &video));
     video.width = 640;
     strcpy(video.pix_fmt, "yuv420p10le");
     assert_false(gpu_decodes(&device, &video));
@@ -181,22 +510,42 @@ static void test_a_row_says_which_sources_are_decoded(void **state)
     strcpy(video.pix_fmt, "yuv420p");
     strcpy(video.codec, "hevc"); /* which it encodes */
     assert_false(gpu_decodes(&device, &video));
-    /* The stand-in has no NVDEC. */
-    context_open();
-    for (int32_t i = 0; i < devices[0].row_count; i++)
-        assert_true(devices[0].rows[i].direction != HAL_DECODE);
 }
 
 int main(int argc, char **argv)
 {
-    static const struct standin_run runs[] = {{.name = "whole", .gpus = "1"}};
-    av_log_set_level(AV_LOG_QUIET);
-    if (argc < 2)
-        return standin_run_all(argv[0], runs, 1);
-    const struct CMUnitTest tests[] = {
+    static const struct standin_run runs[] = {
+        {.name = "whole"},
+        {.name = "lost", .faults = "nvdec/lost:30"},
+        {.name = "none", .faults = "nvdec/no_engine"},
+        {.name = "old", .faults = "nvdec/no_ten,nvdec/real_sizes"},
+    };
+    const struct CMUnitTest whole_tests[] = {
         cmocka_unit_test(test_a_surface_is_the_picture_of_the_cpu),
-        cmocka_unit_test(test_without_nvdec_the_cpu_decodes),
+        cmocka_unit_test(test_nvdec_gives_the_frames_of_the_cpu),
+        cmocka_unit_test(test_surfaces_that_are_kept_do_not_stop_a_range),
+        cmocka_unit_test(test_after_a_change_of_size_the_cpu_goes_on),
+        cmocka_unit_test(test_av1_that_the_device_refuses_is_decoded_by_the_cpu),
+        cmocka_unit_test(test_film_grain_is_left_to_the_cpu),
         cmocka_unit_test(test_a_row_says_which_sources_are_decoded),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest lost_tests[] = {
+        cmocka_unit_test(test_what_a_lost_device_leaves_is_decoded_by_the_cpu),
+    };
+    const struct CMUnitTest none_tests[] = {
+        cmocka_unit_test(test_without_nvdec_the_cpu_decodes),
+    };
+    const struct CMUnitTest old_tests[] = {
+        cmocka_unit_test(test_the_driver_says_what_it_decodes),
+    };
+    av_log_set_level(AV_LOG_QUIET);
+    if (argc < 2)
+        return standin_run_all(argv[0], runs, sizeof runs / sizeof *runs);
+    if (strcmp(argv[1], "lost") == 0)
+        return cmocka_run_group_tests_name("lost", lost_tests, NULL, NULL);
+    if (strcmp(argv[1], "none") == 0)
+        return cmocka_run_group_tests_name("none", none_tests, NULL, NULL);
+    if (strcmp(argv[1], "old") == 0)
+        return cmocka_run_group_tests_name("old", old_tests, NULL, NULL);
+    return cmocka_run_group_tests_name("whole", whole_tests, NULL, NULL);
 }

@@ -210,7 +210,7 @@ static void test_error_tables_are_whole(void **state)
         {GPU_NVENC, 8, SL_EINVAL},      {GPU_NVENC, 10, SL_ESESSIONS},
         {GPU_NVENC, 12, SL_EINVAL},     {GPU_NVENC, 15, SL_ENOENCODER},
         {GPU_NVENC, 21, SL_ESESSIONS},  {GPU_NVENC, 4711, SL_EENCODE},
-        {GPU_CUDA, 2, SL_ENOMEM},       {GPU_CUDA, 46, SL_EBUSY},
+        {GPU_CUDA, 2, SL_ESESSIONS},    {GPU_CUDA, 46, SL_EBUSY},
         {GPU_CUDA, 100, SL_ENOENT},     {GPU_CUDA, 719, SL_EDEVICELOST},
         {GPU_CUDA, 803, SL_ENOENCODER}, {GPU_CUDA, 4711, SL_EENCODE},
     };

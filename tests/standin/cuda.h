@@ -1,4 +1,4 @@
-/* tests/standin/cuda.h: what the stand-in libcuda, libnvidia-encode and libnvidia-ml know of each other.
+/* tests/standin/cuda.h: what the stand-in libcuda, libnvidia-encode, libnvcuvid and libnvidia-ml know of each other.
  *
  * Device memory is host memory and streams are synchronous: work is done when the call that asks for it returns.
  */
@@ -44,6 +44,10 @@ void standin_cuda_pci(int device, char *out, int out_bytes);
 /* The device of a context, -1 for what is none; whether the device was lost since the context was made. */
 int standin_cuda_device(const void *context);
 bool standin_cuda_dead(const void *context);
+/* As the vendor's, for the sisters' own use. */
+CUresult cuCtxGetCurrent(CUcontext *out);
+CUresult cuMemAlloc_v2(CUdeviceptr *out, size_t bytes);
+CUresult cuMemFree_v2(CUdeviceptr address);
 
 #pragma GCC visibility pop
 

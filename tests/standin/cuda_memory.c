@@ -153,6 +153,15 @@ static CUresult copy(void *to, const void *from, size_t bytes)
     return CUDA_SUCCESS;
 }
 
+/* Out of the device's memory, which is counted. */
+static CUresult fetch(void *to, const void *from, size_t bytes)
+{
+    CUresult rc = copy(to, from, bytes);
+    if (rc == CUDA_SUCCESS)
+        standin_host_bytes(context_current()->device, bytes);
+    return rc;
+}
+
 STANDIN_EXPORT CUresult cuMemcpy(CUdeviceptr to, CUdeviceptr from, size_t bytes)
 {
     return copy(host(to), host(from), bytes);
@@ -179,14 +188,14 @@ STANDIN_EXPORT CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, s
 
 STANDIN_EXPORT CUresult cuMemcpyDtoH_v2(void *to, CUdeviceptr from, size_t bytes)
 {
-    return copy(to, host(from), bytes);
+    return fetch(to, host(from), bytes);
 }
 
 STANDIN_EXPORT CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t bytes,
                                              CUstream stream)
 {
     (void)stream;
-    return copy(to, host(from), bytes);
+    return fetch(to, host(from), bytes);
 }
 
 STANDIN_EXPORT CUresult cuMemcpyDtoD_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes)
@@ -216,6 +225,8 @@ STANDIN_EXPORT CUresult cuMemcpy2D_v2(const CUDA_MEMCPY2D *c)
     to += c->dstY * c->dstPitch + c->dstXInBytes;
     for (size_t y = 0; y < c->Height; y++)
         memcpy(to + y * c->dstPitch, from + y * c->srcPitch, c->WidthInBytes);
+    if (c->srcMemoryType == CU_MEMORYTYPE_DEVICE && c->dstMemoryType == CU_MEMORYTYPE_HOST)
+        standin_host_bytes(context_current()->device, c->WidthInBytes * c->Height);
     return CUDA_SUCCESS;
 }
 
@@ -406,7 +417,7 @@ STANDIN_EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, uns
     /* A GPU without an engine shows its faults in the pictures that it scales. */
     if (standin_fault(FAULT_NO_ENGINE, context->device) &&
         strncmp(function->twin.name, "ladder", 6) == 0) {
-        int spoilt = standin_picture(context->device);
+        int spoilt = standin_picture(context->device, ENGINE_ENCODE);
         NEED_CONTEXT();
         if (spoilt >= 0)
             return CUDA_SUCCESS; /* what lay in the surfaces stays there */

@@ -457,7 +457,7 @@ static NVENCSTATUS encode(void *handle, NV_ENC_PIC_PARAMS *params)
         input->height < (uint32_t)session->params.height)
         return nvenc_fail(session, NV_ENC_ERR_INVALID_PARAM, "the input is less than the picture");
     int64_t began_ns = standin_now_ns();
-    int spoilt = standin_picture(session->device);
+    int spoilt = standin_picture(session->device, ENGINE_ENCODE);
     if (standin_cuda_dead(session->context))
         return nvenc_fail(session, NV_ENC_ERR_DEVICE_NOT_EXIST, "the device is lost");
     struct soft_picture picture = {

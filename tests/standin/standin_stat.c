@@ -29,9 +29,11 @@ int main(int argc, char **argv)
         const struct standin_device *row = &shared->devices[i];
         printf("%s{\"sessions\": %u, \"sessions_high\": %u, \"opened\": %" PRIu64
                ", \"refused\": %" PRIu64 ", \"pictures\": %" PRIu64 ", \"lost\": %" PRIu64
-               ", \"hung\": %" PRIu64 ", \"memory_bytes\": %" PRIu64 "}",
+               ", \"hung\": %" PRIu64 ", \"memory_bytes\": %" PRIu64 ", \"decoded\": %" PRIu64
+               ", \"host_bytes\": %" PRIu64 "}",
                i ? ", " : "", standin_sessions(i), row->sessions_high, row->opened, row->refused,
-               row->pictures, row->lost, row->hung, standin_memory(i));
+               row->pictures, row->lost, row->hung, standin_memory(i), row->decoded,
+               row->host_bytes);
     }
     printf("]}\n");
     standin_unlock();

@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MAGIC 0x534c5331u
+#define MAGIC 0x534c5332u
 
 struct standin_shared *standin_shared;
 static struct standin_process *self;
@@ -44,26 +44,27 @@ static const struct word {
     const char *name;
     enum standin_fault_kind kind;
     enum takes takes;
+    bool decoding; /* "nvdec/" may stand before it */
 } words[] = {
-    {"limit", FAULT_LIMIT, TAKES_NUMBER},
-    {"limit_code", FAULT_LIMIT_CODE, TAKES_NUMBER},
-    {"limit_scope", FAULT_LIMIT_SCOPE, TAKES_SCOPE},
-    {"no_engine", FAULT_NO_ENGINE, TAKES_NOTHING},
-    {"old_driver", FAULT_OLD_DRIVER, TAKES_NOTHING},
-    {"lost", FAULT_LOST, TAKES_PICTURE_TIME},
-    {"hang", FAULT_HANG, TAKES_PICTURE},
-    {"wrong", FAULT_WRONG, TAKES_RANGE_HOW},
-    {"slow", FAULT_SLOW, TAKES_TIME},
-    {"crash_at_init", FAULT_CRASH_AT_INIT, TAKES_NOTHING},
-    {"hang_at_init", FAULT_HANG_AT_INIT, TAKES_NOTHING},
-    {"crash_at_open", FAULT_CRASH_AT_OPEN, TAKES_NOTHING},
-    {"cuinit", FAULT_INIT_CODE, TAKES_NUMBER},
-    {"no_b", FAULT_NO_B, TAKES_NOTHING},
-    {"no_ten", FAULT_NO_TEN, TAKES_NOTHING},
-    {"no_av1", FAULT_NO_AV1, TAKES_NOTHING},
-    {"no_h265", FAULT_NO_H265, TAKES_NOTHING},
-    {"memory", FAULT_MEMORY, TAKES_NUMBER},
-    {"real_sizes", FAULT_REAL_SIZES, TAKES_NOTHING},
+    {"limit", FAULT_LIMIT, TAKES_NUMBER, false},
+    {"limit_code", FAULT_LIMIT_CODE, TAKES_NUMBER, false},
+    {"limit_scope", FAULT_LIMIT_SCOPE, TAKES_SCOPE, false},
+    {"no_engine", FAULT_NO_ENGINE, TAKES_NOTHING, true},
+    {"old_driver", FAULT_OLD_DRIVER, TAKES_NOTHING, false},
+    {"lost", FAULT_LOST, TAKES_PICTURE_TIME, true},
+    {"hang", FAULT_HANG, TAKES_PICTURE, true},
+    {"wrong", FAULT_WRONG, TAKES_RANGE_HOW, true},
+    {"slow", FAULT_SLOW, TAKES_TIME, true},
+    {"crash_at_init", FAULT_CRASH_AT_INIT, TAKES_NOTHING, false},
+    {"hang_at_init", FAULT_HANG_AT_INIT, TAKES_NOTHING, false},
+    {"crash_at_open", FAULT_CRASH_AT_OPEN, TAKES_NOTHING, false},
+    {"cuinit", FAULT_INIT_CODE, TAKES_NUMBER, false},
+    {"no_b", FAULT_NO_B, TAKES_NOTHING, false},
+    {"no_ten", FAULT_NO_TEN, TAKES_NOTHING, true},
+    {"no_av1", FAULT_NO_AV1, TAKES_NOTHING, false},
+    {"no_h265", FAULT_NO_H265, TAKES_NOTHING, false},
+    {"memory", FAULT_MEMORY, TAKES_NUMBER, false},
+    {"real_sizes", FAULT_REAL_SIZES, TAKES_NOTHING, true},
 };
 
 static bool number_read(const char **at, int64_t *out)
@@ -145,13 +146,17 @@ static bool arguments_read(struct standin_fault *fault, enum takes takes, const 
     return false;
 }
 
-static bool fault_read(const char *text)
+static bool fault_read(const char *text, bool decoding)
 {
     size_t length = strcspn(text, "@:=");
     for (unsigned i = 0; i < sizeof words / sizeof words[0]; i++) {
         if (strlen(words[i].name) != length || strncmp(text, words[i].name, length) != 0)
             continue;
-        struct standin_fault fault = {.kind = words[i].kind, .device = -1};
+        if (decoding && !words[i].decoding)
+            return false;
+        struct standin_fault fault = {.kind = words[i].kind,
+                                      .engine = decoding ? ENGINE_DECODE : ENGINE_ENCODE,
+                                      .device = -1};
         const char *at = text + length;
         if (*at == '@') {
             int64_t device;
@@ -182,15 +187,17 @@ static bool script_read(void)
     }
     strcpy(text, script);
     for (char *item; (item = strsep(&rest, ", "));) {
-        /* "vaapi/lost:40" is for one kind's devices alone. */
+        /* "vaapi/lost:40" is for one kind's devices alone, "nvdec/lost:40" for the engines that decode. */
+        bool decoding = false;
         char *slash = strchr(item, '/');
         if (slash) {
             *slash = '\0';
-            item = strcmp(item, start_kind) == 0 ? slash + 1 : slash;
+            decoding = strcmp(item, "nvdec") == 0 && strcmp(start_kind, "nvenc") == 0;
+            item = decoding || strcmp(item, start_kind) == 0 ? slash + 1 : slash;
         }
         if (!*item)
             continue;
-        if (fault_count == STANDIN_FAULTS_MAX || !fault_read(item)) {
+        if (fault_count == STANDIN_FAULTS_MAX || !fault_read(item, decoding)) {
             fprintf(stderr,
                     "stand-in: SLUICE_STANDIN_FAULTS: \"%s\" is not understood; "
                     "tests/standin/README.md has the words\n",
@@ -201,12 +208,24 @@ static bool script_read(void)
     return true;
 }
 
-const struct standin_fault *standin_fault(enum standin_fault_kind kind, int device)
+static const struct standin_fault *fault_find(enum standin_engine engine,
+                                              enum standin_fault_kind kind, int device)
 {
     for (int i = 0; i < fault_count; i++)
-        if (faults[i].kind == kind && (faults[i].device < 0 || faults[i].device == device))
+        if (faults[i].kind == kind && faults[i].engine == engine &&
+            (faults[i].device < 0 || faults[i].device == device))
             return &faults[i];
     return NULL;
+}
+
+const struct standin_fault *standin_fault(enum standin_fault_kind kind, int device)
+{
+    return fault_find(ENGINE_ENCODE, kind, device);
+}
+
+const struct standin_fault *standin_fault_decoding(enum standin_fault_kind kind, int device)
+{
+    return fault_find(ENGINE_DECODE, kind, device);
 }
 
 /* ---- the shared part ---- */
@@ -449,14 +468,15 @@ static void hang(void)
         wait_ns(INT64_C(1000000000));
 }
 
-int standin_picture(int device)
+int standin_picture(int device, enum standin_engine engine)
 {
     struct standin_device *row = &standin_shared->devices[device];
-    uint64_t number = __atomic_add_fetch(&row->pictures, 1, __ATOMIC_SEQ_CST);
+    uint64_t *counter = engine == ENGINE_DECODE ? &row->decoded : &row->pictures;
+    uint64_t number = __atomic_add_fetch(counter, 1, __ATOMIC_SEQ_CST);
     int spoilt = -1;
     for (int i = 0; i < fault_count; i++) {
         const struct standin_fault *fault = &faults[i];
-        if (fault->device >= 0 && fault->device != device)
+        if (fault->engine != engine || (fault->device >= 0 && fault->device != device))
             continue;
         if (fault->kind == FAULT_SLOW)
             wait_ns(fault->number);
@@ -482,6 +502,11 @@ int standin_picture(int device)
 void standin_busy(int device, int64_t ns)
 {
     __atomic_add_fetch(&standin_shared->devices[device].busy_ns, (uint64_t)ns, __ATOMIC_RELAXED);
+}
+
+void standin_host_bytes(int device, uint64_t bytes)
+{
+    __atomic_add_fetch(&standin_shared->devices[device].host_bytes, bytes, __ATOMIC_RELAXED);
 }
 
 bool standin_lost(int device)

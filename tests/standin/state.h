@@ -24,13 +24,15 @@
 #define STANDIN_FAULTS_MAX    32
 
 struct standin_device {
-    uint64_t pictures; /* asked for, since the state was made */
+    uint64_t pictures; /* encoded, since the state was made */
+    uint64_t decoded;  /* pictures as well */
     uint64_t opened;   /* sessions */
     uint64_t refused;  /* opens beyond the limit */
     uint64_t lost;     /* how often; contexts made before are dead */
     uint64_t hung;
     int64_t lost_until_ns;
-    uint64_t busy_ns; /* spent in encoding */
+    uint64_t busy_ns;    /* spent in encoding */
+    uint64_t host_bytes; /* copied out of the device's memory */
     uint32_t sessions_high;
 };
 
@@ -71,10 +73,14 @@ enum standin_fault_kind {
     FAULT_REAL_SIZES,
 };
 
+/* Each counts its own pictures and has its own words in the script. */
+enum standin_engine { ENGINE_ENCODE, ENGINE_DECODE };
+
 enum standin_wrong { WRONG_PICTURE, WRONG_GARBAGE, WRONG_DROP };
 
 struct standin_fault {
     enum standin_fault_kind kind;
+    enum standin_engine engine;
     int device;           /* -1: all */
     uint64_t first, last; /* pictures */
     int64_t number;       /* a code, a limit, bytes, nanoseconds */
@@ -90,8 +96,9 @@ bool standin_start(const char *kind);
 /* The shared part alone, to read it: no place is taken. NULL where there is none. */
 struct standin_shared *standin_open(const char *path);
 
-/* The first fault of this kind for this device; NULL: none. */
+/* The first fault of this kind for this device; NULL: none. Those of the decode engine are asked for apart. */
 const struct standin_fault *standin_fault(enum standin_fault_kind kind, int device);
+const struct standin_fault *standin_fault_decoding(enum standin_fault_kind kind, int device);
 
 void standin_lock(void);
 void standin_unlock(void);
@@ -109,8 +116,9 @@ bool standin_memory_take(int device, int64_t bytes, uint64_t total_bytes);
 
 /* Counts a picture and does what the script says for it: waits, hangs, loses the device. Returns how the picture is
  * to be spoilt, or -1. */
-int standin_picture(int device);
+int standin_picture(int device, enum standin_engine engine);
 void standin_busy(int device, int64_t ns);
+void standin_host_bytes(int device, uint64_t bytes);
 
 /* The device is gone at this moment; how often it was lost. */
 bool standin_lost(int device);

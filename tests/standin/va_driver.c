@@ -340,7 +340,7 @@ static VAStatus encode(struct va_context *context, const struct va_picture *pict
     struct va_object *coded = va_object_find(VA_BUFFER, context->coded);
     if (!coded)
         return VA_STATUS_ERROR_INVALID_BUFFER;
-    int spoilt = standin_picture(context->device);
+    int spoilt = standin_picture(context->device, ENGINE_ENCODE);
     if (standin_lost(context->device) || context->losses != standin_losses(context->device))
         return VA_STATUS_LOST;
     if (spoilt == WRONG_PICTURE)

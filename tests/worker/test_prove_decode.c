@@ -1,4 +1,5 @@
-/* What a GPU's driver says that it decodes is tried before it is relied upon; on tests/standin's, which decodes nothing. */
+/* What a GPU's driver says that it decodes is tried before it is relied upon; on tests/standin's NVDEC, which decodes VP9, and its
+ * VA driver, which decodes nothing. */
 #include <libavutil/log.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -48,7 +49,7 @@ static int setup(void **state)
     return gpu_decode_context(&device, &context, &surface, &why);
 }
 
-/* The stand-in has no decoder: libavcodec, given its context, decodes on the CPU, and every picture comes. */
+/* The stand-ins do not decode H.264: libavcodec, given its context, decodes on the CPU, and every picture comes. */
 static void test_a_device_that_cannot_decode_is_found_out(void **state)
 {
     (void)state;
@@ -104,21 +105,52 @@ static void test_a_device_that_cannot_decode_is_found_out(void **state)
     hal_golden_close(&golden);
 }
 
+static uint32_t decodes(const struct hal_device *of, enum codec codec)
+{
+    for (int32_t i = 0; i < of->row_count; i++)
+        if (of->rows[i].direction == HAL_DECODE && of->rows[i].codec == codec)
+            return of->rows[i].layouts;
+    return 0;
+}
+
+#define BOTH (1u << HAL_NV12 | 1u << HAL_P010)
+
 /* A driver that promises what it does not do loses the promise, and the CPU decodes. */
 static void test_a_promise_to_decode_is_tried(void **state)
 {
     (void)state;
     struct hal_device promising = device;
-    promising.rows[promising.row_count++] = (struct hal_row){
-        .codec = CODEC_H265, .direction = HAL_DECODE, .layouts = 1u << HAL_NV12 | 1u << HAL_P010};
     promising.rows[promising.row_count++] =
-        (struct hal_row){.codec = CODEC_VP9, .direction = HAL_DECODE, .layouts = 1u << HAL_NV12};
-    prove_decode(&worker_backends, &promising, &promising);
-    assert_int_equal(promising.rows[promising.row_count - 2].layouts, 0);
-    /* NVENC makes no VP9 that could be tried. */
-    assert_int_equal(promising.rows[promising.row_count - 1].layouts,
-                     kind == DEVICE_NVENC ? 1u << HAL_NV12 : 0);
+        (struct hal_row){.codec = CODEC_H265, .direction = HAL_DECODE, .layouts = BOTH};
+    promising.rows[promising.row_count++] =
+        (struct hal_row){.codec = CODEC_AV1, .direction = HAL_DECODE, .layouts = 1u << HAL_NV12};
+    prove_decode(&worker_backends, &promising);
+    assert_int_equal(decodes(&promising, CODEC_H265), 0);
+    assert_int_equal(decodes(&promising, CODEC_AV1), 0);
+    /* What it does keeps its row. */
+    assert_int_equal(decodes(&promising, CODEC_VP9), kind == DEVICE_NVENC ? BOTH : 0);
     assert_int_equal(promising.rows[0].layouts, device.rows[0].layouts);
+}
+
+/* Eight bits come first in the trial. */
+static void test_wrong_pictures_are_found_out(void **state)
+{
+    (void)state;
+    struct hal_device wrong = device;
+    assert_int_equal(decodes(&wrong, CODEC_VP9), BOTH);
+    prove_decode(&worker_backends, &wrong);
+    assert_int_equal(decodes(&wrong, CODEC_VP9), 1u << HAL_P010);
+}
+
+/* Without an encoder there is nothing to try it with, and the CPU decodes. */
+static void test_what_cannot_be_tried_is_not_relied_upon(void **state)
+{
+    (void)state;
+    struct hal_backends none = worker_backends;
+    struct hal_device untried = device;
+    none.encoder_count = 0;
+    prove_decode(&none, &untried);
+    assert_int_equal(decodes(&untried, CODEC_VP9), 0);
 }
 
 /* A proof asks the GPU's kernel what each picture is at, and takes no other answer than the CPU's. */
@@ -149,16 +181,23 @@ static void test_the_kernels_measure_is_the_cpus(void **state)
 
 int main(int argc, char **argv)
 {
-    static const struct standin_run runs[] = {{.name = "nvenc"}, {.name = "vaapi"}};
+    static const struct standin_run runs[] = {
+        {.name = "nvenc"}, {.name = "vaapi"}, {.name = "wrong", .faults = "nvdec/wrong:7-7"}};
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_device_that_cannot_decode_is_found_out),
         cmocka_unit_test(test_a_promise_to_decode_is_tried),
         cmocka_unit_test(test_the_kernels_measure_is_the_cpus),
+        cmocka_unit_test(test_what_cannot_be_tried_is_not_relied_upon),
+    };
+    const struct CMUnitTest wrong_tests[] = {
+        cmocka_unit_test(test_wrong_pictures_are_found_out),
     };
     if (argc < 2)
-        return standin_run_all(argv[0], runs, 2);
+        return standin_run_all(argv[0], runs, sizeof runs / sizeof *runs);
     av_log_set_level(AV_LOG_QUIET);
     kind = strcmp(argv[1], "vaapi") == 0 ? DEVICE_VAAPI : DEVICE_NVENC;
     setenv("SLUICE_STANDIN_VAAPI", "1", 1);
+    if (strcmp(argv[1], "wrong") == 0)
+        return cmocka_run_group_tests_name(argv[1], wrong_tests, setup, NULL);
     return cmocka_run_group_tests_name(argv[1], tests, setup, NULL);
 }
