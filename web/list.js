@@ -111,8 +111,13 @@ function load(telemetry) {
   return said.join(", ");
 }
 
+// What a GPU without encoders is good for.
+function unencoding(device) {
+  return device.feed === "faster" || device.feed === "always" ? "decodes and scales for the CPU" : "no encoder";
+}
+
 function deviceLine(device) {
-  const said = [device.encodes.map(clean).join(" ") || "no encoder", load(device.telemetry)].filter(Boolean).join(" · ");
+  const said = [device.encodes.map(clean).join(" ") || unencoding(device), load(device.telemetry)].filter(Boolean).join(" · ");
   const ill = device.health !== "healthy";
   return el("div", { class: "device" }, el("span", {}, clean(device.name)), ill ? badge(device.health) : null,
     el("span", { class: "id" }, said), ill && device.health_reason ? el("span", { class: "id" }, clean(device.health_reason)) : null);

@@ -103,12 +103,12 @@ class Devices(unittest.TestCase):
         self.assertEqual(media.decoded_frames(smallest), status["source"]["frames"])
         return status
 
-    def hdr_becomes_sdr_on_the_gpu(self, standin):
+    def hdr_becomes_sdr_on_the_gpu(self, standin, policy="gpu", encoder="nvenc", codec="h265"):
         """The colours are those of the CPU's filters, and the pictures were not fetched for it."""
         clip = hdr_source(standin.farm.folder)
-        status = self.whole(standin, standin.farm.submit(clip, "gpu"))
+        status = self.whole(standin, standin.farm.submit(clip, policy), encoder, codec)
         made = os.path.join(os.path.dirname(standin.farm.local(status["manifests"]["hls"])),
-                            "h265", "128p", "playlist.m3u8")
+                            codec, "128p", "playlist.m3u8")
         row = media.streams(made)["streams"][0]
         self.assertEqual([row[key] for key in ("color_primaries", "color_transfer", "color_space")], ["bt709"] * 3)
         done = run(["ffmpeg", "-hide_banner", "-nostdin", "-i", made, "-i", clip, "-lavfi",
@@ -192,7 +192,7 @@ class Devices(unittest.TestCase):
             cli = standin.farm.cli("devices")
             self.assertIn("decodes and scales for the CPU, as configured", cli.stdout)
             # The device is lost in mid-chunk: those chunks are done by CPUs alone, and golden pictures bring it back.
-            status = self.whole(standin, standin.farm.submit(source(8), "fed"), "x264", "h264")
+            status = self.whole(standin, standin.farm.submit(source(6), "fed"), "x264", "h264")
             for rendition in status["renditions"]:
                 self.assertEqual(sorted(rendition["devices"]), sorted(["cpu", gpu["device_id"]]))
             self.assertEqual(standin.counted()["devices"][0]["lost"], 1)
@@ -201,7 +201,7 @@ class Devices(unittest.TestCase):
             before = standin.counted()["devices"][0]["pictures"]
             self.whole(standin, standin.farm.submit(source(3), "fed"), "x264", "h264")
             self.assertEqual(standin.counted()["devices"][0]["pictures"] - before, 3 * RATE)
-            self.assertNotIn("the CPU scales for", standin.farm.up.text())
+            self.hdr_becomes_sdr_on_the_gpu(standin, "fed", "x264", "h264")
 
     def load_is_told(self, standin, gpu):
         """What the stand-in's NVML says: 40 degrees and 20 watts at least."""
