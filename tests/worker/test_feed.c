@@ -269,6 +269,78 @@ static void test_a_gpu_lost_in_mid_chunk_is_said_to_be_lost(void **state)
     standin_set(state_folder, "no_engine");
 }
 
+/* ---- decoded there as well ---- */
+
+static void vp9_open(struct kit_video *out)
+{
+    char path[] = "/tmp/sluice-test-XXXXXX.webm", command[512];
+    int fd = mkstemps(path, 5);
+    assert_true(fd >= 0);
+    snprintf(command, sizeof command,
+             "ffmpeg -nostdin -loglevel error -y -f lavfi -i testsrc2=size=320x180:rate=10 -t 2 "
+             "-pix_fmt yuv420p -c:v libvpx-vp9 -deadline realtime -cpu-used 8 -b:v 2M -g 20 %s",
+             path);
+    assert_int_equal(system(command), 0);
+    out->source.fd = fd;
+    out->source.bytes = lseek(fd, 0, SEEK_END);
+    unlink(path);
+    out->policy = video.policy;
+    kit_video_probe(out, KIT_FILES);
+    kit_video_plan(out);
+}
+
+static void test_what_a_gpu_decodes_comes_back_scaled_and_in_planes(void **state)
+{
+    (void)state;
+    static struct kit_result alone, fed;
+    static struct kit_video vp9;
+    struct kit_worker worker;
+    struct sl_arena arena = {0};
+    struct job job;
+    char faults[64];
+    if (!gpu_kernels_available())
+        skip();
+    vp9_open(&vp9);
+    kit_video_transcode_job(&vp9, 0, "cpu", &job);
+    kit_job(&job, &vp9.source, 1, KIT_FILES, &arena, &alone);
+    kit_must_pass(&alone);
+    feeder_start(&worker);
+    long decoded = standin_counted(state_folder, "decoded");
+    memcpy(job.feed_device_id, device_id, sizeof job.feed_device_id);
+    kit_job_on(&worker, &job, &vp9.source, 1, KIT_FILES, &arena, &fed);
+    kit_must_pass(&fed);
+    assert_int_equal(kit_worker_end(&worker), 0);
+    assert_string_equal(fed.report.feed_device_id, device_id);
+    assert_true(standin_counted(state_folder, "decoded") - decoded >= 20);
+    reports_compare(&alone.report, &fed.report);
+    const struct report *of[] = {&alone.report, &fed.report};
+    int32_t same[2];
+    for (int i = 0; i < 2; i++)
+        same[i] = of[i]->renditions[0].segments[0].output;
+    /* Of the decoder's pictures in pairs of chroma the kernel makes planes, and changes nothing. */
+    assert_memory_equal(of[0]->outputs[same[0]].sha256, of[1]->outputs[same[1]].sha256,
+                        SHA256_BYTES);
+    pictures_of(&alone, 1, 0, &seen[0]);
+    pictures_of(&fed, 1, 0, &seen[1]);
+    double near = worst_psnr(160 * 90);
+    print_message("%.1f dB of the CPU's own at the worst\n", near);
+    assert_true(near > 42);
+    kit_result_fini(&fed);
+    /* Lost where it decodes. */
+    snprintf(faults, sizeof faults, "no_engine,nvdec/lost:%ld",
+             standin_counted(state_folder, "decoded") + 40);
+    standin_set(state_folder, faults);
+    feeder_start(&worker); /* which tries the decoder with pictures of its own */
+    kit_job_on(&worker, &job, &vp9.source, 1, KIT_FILES, &arena, &fed);
+    assert_int_equal(fed.failure.code, SL_EDEVICELOST);
+    kit_worker_end(&worker);
+    standin_set(state_folder, "no_engine");
+    kit_result_fini(&alone);
+    kit_result_fini(&fed);
+    kit_video_fini(&vp9);
+    sl_arena_fini(&arena);
+}
+
 static int proof(char message[SL_MESSAGE_BYTES])
 {
     struct kit_worker worker;
@@ -329,6 +401,7 @@ int main(void)
         cmocka_unit_test(test_what_a_gpu_feeds_is_what_the_cpu_makes_alone),
         cmocka_unit_test(test_what_the_gpu_cannot_scale_goes_the_cpus_way),
         cmocka_unit_test(test_a_gpu_lost_in_mid_chunk_is_said_to_be_lost),
+        cmocka_unit_test(test_what_a_gpu_decodes_comes_back_scaled_and_in_planes),
         cmocka_unit_test(test_golden_pictures_prove_a_gpu_that_encodes_nothing),
         cmocka_unit_test(test_feeding_is_measured_with_workers_as_they_are),
     };
