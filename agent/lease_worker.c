@@ -49,7 +49,8 @@ static int64_t patience_of(const struct job *job)
 static bool can_be_fed(const struct job *job)
 {
     const char *format = job->transcode.source.pix_fmt;
-    return strcmp(format, "yuv420p") == 0 || strcmp(format, "yuv420p10le") == 0;
+    return strcmp(format, "yuv420p") == 0 || strcmp(format, "yuvj420p") == 0 ||
+           strcmp(format, "yuv420p10le") == 0;
 }
 
 /* False: the lease goes on without; what is wrong with the GPU is the GPU's. */
