@@ -108,6 +108,37 @@ struct kernel_tone_args {
     gpu_i32 chroma_left, chroma_top; /* where chroma sits: gpu/gpu_scale.h */
 };
 
+/* ---- fields ---- */
+
+#define GPU_FIELDS_THREADS 128 /* of a block: samples of two rows */
+
+/* Whole: the picture as it is. Alone: the rows of the field that goes from the other one's around them. Between: and from those
+ * of the same field a little earlier and later. */
+enum gpu_fields { GPU_FIELDS_WHOLE, GPU_FIELDS_ALONE, GPU_FIELDS_BETWEEN };
+
+/* Weights in 1/8192 of rows at distances of 1 and 3 (where rows around are all there is), of 0, 2 and 4 earlier and later (in
+ * quarters) with 1 and 3 of the picture itself. Those of BBC R&D's W3FDIF filters. */
+#define GPU_FIELDS_ONE      13 /* bits */
+#define GPU_FIELDS_NEAR_1   5077
+#define GPU_FIELDS_NEAR_3   981
+#define GPU_FIELDS_FINE_0   5570
+#define GPU_FIELDS_FINE_2   3801
+#define GPU_FIELDS_FINE_4   1016
+#define GPU_FIELDS_COARSE_1 4309
+#define GPU_FIELDS_COARSE_3 213
+
+/* Pictures of two fields made progressive: the field shown first stays, the rows of the other are made anew. */
+struct kernel_deinterlace_args {
+    struct kernel_source before, here, after; /* of one layout; the one between is made */
+    gpu_u64 targets[2];                       /* NV12, or P010 where sources are wide */
+    gpu_i32 target_strides[2];
+    gpu_i32 width, height;            /* of luma */
+    gpu_i32 wide, interleaved, shift; /* of the sources */
+    gpu_i32 fields;                   /* enum gpu_fields */
+    gpu_i32 made;                     /* rows that go: 0 the even ones, 1 the odd ones */
+    gpu_i32 reserved;
+};
+
 /* ---- measures ---- */
 
 #define GPU_MEASURE_THREADS 256

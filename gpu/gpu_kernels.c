@@ -24,7 +24,7 @@ extern const char gpu_kernels_file[] __attribute__((visibility("hidden")));
 #endif
 
 static const char *const names[] = {"ladder8", "ladder8_far", "ladder16", "ladder16_far",
-                                    "sse",     "ssim",        "tone"};
+                                    "sse",     "ssim",        "tone",     "deinterlace"};
 #define KERNEL_COUNT (sizeof names / sizeof *names)
 
 struct gpu_kernels {

@@ -10,12 +10,11 @@
 #include "gpu/gpu_host.h"
 #include "gpu/gpu_kernels.h"
 #include "gpu/gpu_loader.h"
+#include "gpu/gpu_picture.h"
 #include "gpu/gpu_scale.h"
 #include "gpu/gpu_tone.h"
 
 #define H273_UNSPECIFIED 2
-/* Uploaded rows begin at multiples of this, as libavutil's own surfaces do. */
-#define UPLOAD_ALIGN     256
 
 /* What of a source decides the tables. */
 struct geometry {
@@ -52,25 +51,14 @@ struct gpu_ladder {
     uint32_t copied;       /* bit per rung that is the source itself */
     struct group groups[POLICY_RUNGS_MAX];
     int32_t group_count;
-    CUdeviceptr upload;
-    size_t upload_bytes;
+    struct gpu_room upload;
 };
 
 /* ---- what a source is ---- */
 
-static int format_of(const AVFrame *frame)
-{
-    if (frame->format != AV_PIX_FMT_CUDA)
-        return frame->format;
-    return frame->hw_frames_ctx
-               ? (int)((const AVHWFramesContext *)(const void *)frame->hw_frames_ctx->data)
-                     ->sw_format
-               : (int)AV_PIX_FMT_NONE;
-}
-
 static struct geometry geometry_of(const AVFrame *frame)
 {
-    int format = format_of(frame);
+    int format = gpu_picture_format(frame);
     return (struct geometry){
         .format = format,
         .width = frame->width,
@@ -85,27 +73,6 @@ static struct geometry geometry_of(const AVFrame *frame)
         .crop_bottom = (int)frame->crop_bottom,
         .full_range = frame->color_range == AVCOL_RANGE_JPEG || format == AV_PIX_FMT_YUVJ420P,
     };
-}
-
-static bool layout_of(int format, enum hal_layout *out)
-{
-    switch (format) {
-    case AV_PIX_FMT_NV12:
-        *out = HAL_NV12;
-        return true;
-    case AV_PIX_FMT_YUV420P:
-    case AV_PIX_FMT_YUVJ420P:
-        *out = HAL_I420;
-        return true;
-    case AV_PIX_FMT_P010LE:
-        *out = HAL_P010;
-        return true;
-    case AV_PIX_FMT_YUV420P10LE:
-        *out = HAL_I420_10;
-        return true;
-    default:
-        return false;
-    }
 }
 
 static bool geometry_equal(const struct geometry *a, const struct geometry *b)
@@ -140,7 +107,7 @@ static int source_judge(const struct gpu_ladder *ladder, const struct geometry *
                         enum hal_layout *layout, struct sl_failure *why)
 {
     const struct gpu_ladder_params *params = &ladder->params;
-    if (!layout_of(from->format, layout)) {
+    if (!gpu_picture_layout(from->format, layout)) {
         const char *name = av_get_pix_fmt_name((enum AVPixelFormat)from->format);
         return sl_fail(why, SL_EUNSUPPORTED,
                        "the GPU scales 4:2:0 of 8 and 10 bits, not pictures of the kind %s",
@@ -298,18 +265,6 @@ static int tables_make(struct gpu_ladder *ladder, const struct geometry *from, u
 
 /* ---- surfaces ---- */
 
-/* libavutil says no more than that there was none: of a GPU that is gone it is as little heard. One that is full has room when
- * other sessions have ended, as when it has no session. */
-static int memory_missing(const struct gpu_ladder *ladder, int32_t i, int rc,
-                          struct sl_failure *why)
-{
-    CUresult result = ladder->driver->cuda->cuStreamSynchronize(NULL);
-    return result == CUDA_SUCCESS
-               ? sl_fail(why, SL_ESESSIONS, "the GPU has no memory for pictures of %dx%d (%d)",
-                         ladder->params.rungs[i].width, ladder->params.rungs[i].height, rc)
-               : gpu_fail(why, GPU_CUDA, (int)result, "the GPU gives no memory for pictures");
-}
-
 /* The pool and, from a first surface, how its planes lie. */
 static int pool_open(struct gpu_ladder *ladder, int32_t i, struct sl_failure *why)
 {
@@ -323,28 +278,21 @@ static int pool_open(struct gpu_ladder *ladder, int32_t i, struct sl_failure *wh
     }
     if (rung->layout != HAL_NV12 && rung->layout != HAL_P010)
         return sl_fail(why, SL_EINVAL, "a GPU's picture is NV12 or P010");
-    AVBufferRef *pool = av_hwframe_ctx_alloc(ladder->context);
+    AVBufferRef *pool = NULL;
+    int code = gpu_picture_pool(ladder->driver, ladder->context, rung->layout, rung->width,
+                                rung->height, &pool, why);
+    if (code != SL_OK)
+        return code;
+    ladder->pools[i] = pool;
     AVFrame *first = av_frame_alloc();
-    int rc = AVERROR(ENOMEM);
-    if (pool && first) {
-        AVHWFramesContext *frames = (AVHWFramesContext *)(void *)pool->data;
-        frames->format = AV_PIX_FMT_CUDA;
-        frames->sw_format = rung->layout == HAL_P010 ? AV_PIX_FMT_P010LE : AV_PIX_FMT_NV12;
-        frames->width = rung->width;
-        frames->height = rung->height;
-        rc = av_hwframe_ctx_init(pool);
-        if (rc >= 0)
-            rc = av_hwframe_get_buffer(pool, first, 0);
-    }
+    int rc = first ? av_hwframe_get_buffer(pool, first, 0) : AVERROR(ENOMEM);
     if (rc >= 0) {
         ladder->strides[i][0] = first->linesize[0];
         ladder->strides[i][1] = first->linesize[1];
-        ladder->pools[i] = pool;
-        pool = NULL;
     }
     av_frame_free(&first);
-    av_buffer_unref(&pool);
-    return rc >= 0 ? SL_OK : memory_missing(ladder, i, rc, why);
+    return rc >= 0 ? SL_OK
+                   : gpu_picture_missing(ladder->driver, rung->width, rung->height, rc, why);
 }
 
 int gpu_ladder_open(AVBufferRef *context, const AVFrame *like,
@@ -393,80 +341,16 @@ AVBufferRef *gpu_ladder_surfaces(const struct gpu_ladder *ladder, int32_t rung)
 
 /* ---- pictures ---- */
 
-/* How a picture's planes lie; planes that are not there have no rows. */
-struct planes {
-    CUdeviceptr at[3];
-    int32_t strides[3], bytes[3], rows[3];
-};
-
-static void planes_shape(enum hal_layout layout, int32_t width, int32_t height, struct planes *out)
-{
-    int32_t sample = gpu_layout_is_wide(layout) ? 2 : 1;
-    int32_t half = (width + 1) / 2;
-    bool mixed = gpu_layout_is_interleaved(layout);
-    *out = (struct planes){
-        .bytes = {width * sample, half * sample * (mixed ? 2 : 1), mixed ? 0 : half * sample},
-        .rows = {height, (height + 1) / 2, mixed ? 0 : (height + 1) / 2},
-    };
-}
-
-/* A picture of the host, copied to the ladder's own memory, where the next one follows it. */
-static int source_upload(struct gpu_ladder *ladder, const AVFrame *from, struct planes *planes,
-                         struct sl_failure *why)
-{
-    const CudaFunctions *cuda = ladder->driver->cuda;
-    size_t offsets[3], whole = 0;
-    for (int p = 0; p < 3; p++) {
-        planes->strides[p] = (planes->bytes[p] + UPLOAD_ALIGN - 1) / UPLOAD_ALIGN * UPLOAD_ALIGN;
-        offsets[p] = whole;
-        whole += (size_t)planes->strides[p] * (size_t)planes->rows[p];
-    }
-    CUresult result = CUDA_SUCCESS;
-    if (whole > ladder->upload_bytes) {
-        if (ladder->upload)
-            cuda->cuMemFree(ladder->upload);
-        ladder->upload = 0;
-        ladder->upload_bytes = 0;
-        result = cuda->cuMemAlloc(&ladder->upload, whole);
-        if (result == CUDA_SUCCESS)
-            ladder->upload_bytes = whole;
-    }
-    for (int p = 0; p < 3 && planes->rows[p] && result == CUDA_SUCCESS; p++) {
-        planes->at[p] = ladder->upload + offsets[p];
-        CUDA_MEMCPY2D copy = {
-            .srcMemoryType = CU_MEMORYTYPE_HOST,
-            .srcHost = from->data[p],
-            .srcPitch = (size_t)from->linesize[p],
-            .dstMemoryType = CU_MEMORYTYPE_DEVICE,
-            .dstDevice = planes->at[p],
-            .dstPitch = (size_t)planes->strides[p],
-            .WidthInBytes = (size_t)planes->bytes[p],
-            .Height = (size_t)planes->rows[p],
-        };
-        result = cuda->cuMemcpy2D(&copy);
-    }
-    return result == CUDA_SUCCESS
-               ? SL_OK
-               : gpu_fail(why, GPU_CUDA, (int)result, "a picture does not reach the GPU");
-}
-
-static int source_find(struct gpu_ladder *ladder, const AVFrame *from, struct planes *planes,
+static int source_find(struct gpu_ladder *ladder, const AVFrame *from, struct gpu_picture *picture,
                        struct sl_failure *why)
 {
-    planes_shape(ladder->source, from->width, from->height, planes);
-    bool fits = from->format == AV_PIX_FMT_CUDA;
-    for (int p = 0; p < 3 && fits && planes->rows[p]; p++) {
-        planes->at[p] = (CUdeviceptr)(uintptr_t)from->data[p];
-        planes->strides[p] = from->linesize[p];
-        /* The kernel fetches 16 bytes at a time. */
-        if (planes->at[p] % 16 || planes->strides[p] % 16)
-            return sl_fail(why, SL_EUNSUPPORTED,
-                           "the decoder's surfaces are not aligned to 16 bytes");
-    }
-    return fits ? SL_OK : source_upload(ladder, from, planes, why);
+    gpu_picture_shape(ladder->source, from->width, from->height, picture);
+    return from->format == AV_PIX_FMT_CUDA
+               ? gpu_picture_lend(from, picture, why)
+               : gpu_picture_copy(ladder->driver, from, &ladder->upload, picture, why);
 }
 
-static int tones_map(struct gpu_ladder *ladder, struct planes *planes, struct sl_failure *why)
+static int tones_map(struct gpu_ladder *ladder, struct gpu_picture *picture, struct sl_failure *why)
 {
     const struct geometry *from = &ladder->from;
     const struct gpu_tone_shape shape = {
@@ -477,17 +361,10 @@ static int tones_map(struct gpu_ladder *ladder, struct planes *planes, struct sl
         .chroma_left = chroma_left(from),
         .chroma_top = chroma_top(from),
     };
-    struct kernel_source picture = {0};
-    for (int p = 0; p < 3; p++) {
-        picture.planes[p] = planes->at[p];
-        picture.strides[p] = planes->strides[p];
-    }
-    int code = gpu_tone_run(ladder->tones, &shape, &picture, why);
-    planes_shape(ladder->layout, from->width, from->height, planes);
-    for (int p = 0; p < 3; p++) {
-        planes->at[p] = picture.planes[p];
-        planes->strides[p] = picture.strides[p];
-    }
+    struct kernel_source made = picture->at;
+    int code = gpu_tone_run(ladder->tones, &shape, &made, why);
+    gpu_picture_shape(ladder->layout, from->width, from->height, picture);
+    picture->at = made;
     return code;
 }
 
@@ -499,14 +376,14 @@ static CUdeviceptr target_plane(const struct gpu_ladder *ladder, int32_t i, cons
                             : (CUdeviceptr)(uintptr_t)into->data[p ? 1 : 0];
 }
 
-static int surface_copy(struct gpu_ladder *ladder, const struct planes *from, int32_t i,
+static int surface_copy(struct gpu_ladder *ladder, const struct gpu_picture *from, int32_t i,
                         const AVFrame *into, struct sl_failure *why)
 {
     for (int p = 0; p < 3 && from->rows[p]; p++) {
         CUDA_MEMCPY2D copy = {
             .srcMemoryType = CU_MEMORYTYPE_DEVICE,
-            .srcDevice = from->at[p],
-            .srcPitch = (size_t)from->strides[p],
+            .srcDevice = from->at.planes[p],
+            .srcPitch = (size_t)from->at.strides[p],
             .dstMemoryType = CU_MEMORYTYPE_DEVICE,
             .dstDevice = target_plane(ladder, i, into, p),
             .dstPitch = (size_t)ladder->strides[i][p ? 1 : 0],
@@ -521,13 +398,9 @@ static int surface_copy(struct gpu_ladder *ladder, const struct planes *from, in
 }
 
 static int group_run(struct gpu_ladder *ladder, const struct group *group,
-                     const struct planes *from, AVFrame *const *out, struct sl_failure *why)
+                     const struct gpu_picture *from, AVFrame *const *out, struct sl_failure *why)
 {
-    struct kernel_ladder_args args = {.ladder = group->tables};
-    for (int p = 0; p < 3; p++) {
-        args.sources[0].planes[p] = from->at[p];
-        args.sources[0].strides[p] = from->strides[p];
-    }
+    struct kernel_ladder_args args = {.ladder = group->tables, .sources = {from->at}};
     for (int32_t i = 0; i < group->count; i++) {
         const AVFrame *into = out[group->rungs[i]];
         for (int p = 0; p < 3; p++)
@@ -555,7 +428,9 @@ static int surface_take(struct gpu_ladder *ladder, int32_t i, const AVFrame *fro
     if (ladder->hosts[i])
         return gpu_host_take(ladder->hosts[i], into, why);
     int rc = av_hwframe_get_buffer(ladder->pools[i], into, 0);
-    return rc >= 0 ? SL_OK : memory_missing(ladder, i, rc, why);
+    const struct gpu_ladder_rung *rung = &ladder->params.rungs[i];
+    return rc >= 0 ? SL_OK
+                   : gpu_picture_missing(ladder->driver, rung->width, rung->height, rc, why);
 }
 
 static int surfaces_take(struct gpu_ladder *ladder, const AVFrame *from, AVFrame *const *out,
@@ -599,20 +474,20 @@ static int run(struct gpu_ladder *ladder, const AVFrame *from, AVFrame *const *o
     int code = SL_OK;
     if (wanted != ladder->wanted || !geometry_equal(&geometry, &ladder->from))
         code = tables_make(ladder, &geometry, wanted, why);
-    struct planes planes;
+    struct gpu_picture picture;
     if (code == SL_OK)
         code = surfaces_take(ladder, from, out, why);
     if (code == SL_OK && all_passed(ladder, from))
         return SL_OK;
     if (code == SL_OK)
-        code = source_find(ladder, from, &planes, why);
+        code = source_find(ladder, from, &picture, why);
     if (code == SL_OK && ladder->tones)
-        code = tones_map(ladder, &planes, why);
+        code = tones_map(ladder, &picture, why);
     for (int32_t g = 0; code == SL_OK && g < ladder->group_count; g++)
-        code = group_run(ladder, &ladder->groups[g], &planes, out, why);
+        code = group_run(ladder, &ladder->groups[g], &picture, out, why);
     for (int32_t i = 0; code == SL_OK && i < ladder->params.rung_count; i++)
         if (ladder->copied >> i & 1 && !is_passed(ladder, i, from))
-            code = surface_copy(ladder, &planes, i, out[i], why);
+            code = surface_copy(ladder, &picture, i, out[i], why);
     for (int32_t i = 0; code == SL_OK && i < ladder->params.rung_count; i++)
         if (out[i] && ladder->hosts[i] && !is_passed(ladder, i, from))
             code = gpu_host_fetch(ladder->hosts[i], out[i], why);
@@ -647,8 +522,7 @@ void gpu_ladder_close(struct gpu_ladder **ladder)
     if (gpu_context_enter(l->context, &why) == SL_OK) {
         groups_free(l);
         gpu_tone_close(&l->tones);
-        if (l->upload)
-            l->driver->cuda->cuMemFree(l->upload);
+        gpu_room_free(l->driver, &l->upload);
         for (int32_t i = 0; i < l->params.rung_count; i++)
             gpu_host_close(&l->hosts[i]);
         gpu_context_leave(l->context);

@@ -4,6 +4,7 @@
 
 #include "gpu/gpu_error.h"
 #include "gpu/gpu_loader.h"
+#include "gpu/gpu_picture.h"
 
 #define CORNERS    ((size_t)GPU_TONE_SIDE * GPU_TONE_SIDE * GPU_TONE_SIDE)
 #define ROWS_ALIGN 256
@@ -11,8 +12,8 @@
 struct gpu_tone {
     const struct gpu_driver *driver;
     const struct gpu_kernels *kernels;
-    CUdeviceptr table, made;
-    size_t made_bytes;
+    CUdeviceptr table;
+    struct gpu_room made;
 };
 
 gpu_u32 *gpu_tone_pack(const uint16_t *table)
@@ -58,28 +59,17 @@ int gpu_tone_open(const struct gpu_kernels *kernels, const uint16_t *table, stru
 int gpu_tone_run(struct gpu_tone *tone, const struct gpu_tone_shape *shape,
                  struct kernel_source *picture, struct sl_failure *why)
 {
-    const CudaFunctions *cuda = tone->driver->cuda;
     int32_t wide = (shape->width + 1) / 2, high = (shape->height + 1) / 2;
     int32_t stride = (wide * 4 + ROWS_ALIGN - 1) / ROWS_ALIGN * ROWS_ALIGN;
     size_t luma = (size_t)stride * (size_t)shape->height;
-    size_t bytes = luma + (size_t)stride * (size_t)high;
-    CUresult result = CUDA_SUCCESS;
-    if (bytes > tone->made_bytes) {
-        if (tone->made)
-            cuda->cuMemFree(tone->made);
-        tone->made = 0;
-        tone->made_bytes = 0;
-        result = cuda->cuMemAlloc(&tone->made, bytes);
-    }
-    if (result != CUDA_SUCCESS)
-        return gpu_fail(why, GPU_CUDA, (int)result, "no memory for a picture on the GPU");
-    if (bytes > tone->made_bytes)
-        tone->made_bytes = bytes;
+    int code = gpu_room_need(tone->driver, &tone->made, luma + (size_t)stride * (size_t)high, why);
+    if (code != SL_OK)
+        return code;
     struct kernel_tone_args args = {
         .lumas = tone->table,
         .chromas = tone->table + CORNERS * sizeof(gpu_u32),
         .source = *picture,
-        .targets = {tone->made, tone->made + luma},
+        .targets = {tone->made.at, tone->made.at + luma},
         .target_strides = {stride, stride},
         .width = shape->width,
         .height = shape->height,
@@ -102,8 +92,7 @@ void gpu_tone_close(struct gpu_tone **tone)
         return;
     if (t->table)
         t->driver->cuda->cuMemFree(t->table);
-    if (t->made)
-        t->driver->cuda->cuMemFree(t->made);
+    gpu_room_free(t->driver, &t->made);
     free(t);
     *tone = NULL;
 }

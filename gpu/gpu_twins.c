@@ -4,10 +4,15 @@
 #include <string.h>
 
 const struct gpu_twin gpu_twins[] = {
-    {"ladder8", twin_ladder8},   {"ladder8_far", twin_ladder8},
-    {"ladder16", twin_ladder16}, {"ladder16_far", twin_ladder16},
-    {"sse", twin_sse},           {"ssim", twin_ssim},
-    {"tone", twin_tone},         {NULL, NULL},
+    {"ladder8", twin_ladder8},
+    {"ladder8_far", twin_ladder8},
+    {"ladder16", twin_ladder16},
+    {"ladder16_far", twin_ladder16},
+    {"sse", twin_sse},
+    {"ssim", twin_ssim},
+    {"tone", twin_tone},
+    {"deinterlace", twin_deinterlace},
+    {NULL, NULL},
 };
 
 const struct gpu_twin *gpu_twin_find(const char *name)

@@ -27,5 +27,6 @@ void twin_ladder16(const unsigned grid[3], const unsigned block[3], void **args)
 void twin_sse(const unsigned grid[3], const unsigned block[3], void **args);
 void twin_ssim(const unsigned grid[3], const unsigned block[3], void **args);
 void twin_tone(const unsigned grid[3], const unsigned block[3], void **args);
+void twin_deinterlace(const unsigned grid[3], const unsigned block[3], void **args);
 
 #endif

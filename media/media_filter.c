@@ -131,9 +131,9 @@ static int chain_make(const struct media_filter *filter, const AVFrame *frame, s
     const struct media_video *video = filter->params.video;
     const struct plan_picture *how = filter->params.how;
     *chain = (struct chain){0};
-    if (how->deinterlace)
+    if (how->deinterlace && !filter->params.fields_later)
         add(chain, "bwdif=mode=send_frame:parity=auto:deint=interlaced");
-    else if (media_frame_is_interlaced(frame))
+    else if (!how->deinterlace && media_frame_is_interlaced(frame))
         return sl_fail(why, SL_EUNSUPPORTED,
                        "the frame at %lld (1/%d s) is interlaced, and none of those that the probe "
                        "looked at was: send a version that is the one or the other throughout",
@@ -166,6 +166,11 @@ static int chain_make(const struct media_filter *filter, const AVFrame *frame, s
     fit_add(chain, video, frame);
     if (!filter->params.laid_later)
         orientation_add(chain, video);
+    if (filter->params.fields_later && chain->length)
+        return sl_fail(why, SL_EUNSUPPORTED,
+                       "the frame at %lld (1/%d s) needs the CPU's filters (%.60s) once its fields "
+                       "are one picture",
+                       (long long)frame->pts, video->time_base.den, chain->text);
     return chain->length < sizeof chain->text
                ? SL_OK
                : sl_fail(why, SL_EINTERNAL, "the filters' text is too long");
@@ -193,6 +198,8 @@ int media_filter_open(struct media_range *range, const struct media_filter_param
 
 static bool is_inside(const struct media_filter *filter, const AVFrame *frame)
 {
+    if (filter->params.fields_later)
+        return true; /* context is for who looks around */
     return frame->pts >= filter->params.start_pts && frame->pts < filter->params.end_pts;
 }
 
@@ -260,15 +267,23 @@ static int surface_settle(const struct media_filter *filter, AVFrame *frame, str
 int media_filter_to_host(struct media_filter *filter, struct sl_failure *why)
 {
     AVFrame *out = filter->out;
-    bool lay = filter->params.laid_later;
+    bool lay = filter->params.laid_later, fields = filter->params.fields_later;
     filter->on_host = true;
-    filter->params.laid_later = false;
+    filter->params.laid_later = filter->params.fields_later = false;
     if (lay)
         media_graph_close(&filter->graph);
     if (!out->buf[0])
         return SL_OK;
     int code = media_frame_is_surface(out) ? fetch(filter, out, why) : SL_OK;
     out->crop_left = out->crop_top = out->crop_right = out->crop_bottom = 0;
+    if (code == SL_OK && fields) {
+        /* The first of the deinterlacer, which gives the picture that is lent from now on. */
+        av_frame_move_ref(filter->held, out);
+        int got = media_filter_next(filter, &out, why);
+        return got == 0  ? sl_fail(why, SL_EDECODE, "the filters gave no picture")
+               : got < 0 ? got
+                         : SL_OK;
+    }
     return code == SL_OK && lay ? media_filter_frame(&filter->params, out, why) : code;
 }
 

@@ -28,8 +28,11 @@ struct media_filter_params {
     int64_t start_pts; /* of the range: pictures outside are context */
     int64_t end_pts;
     /* Who scales the pictures also maps HDR to SDR, crops, mirrors and turns them: what is to be cropped is in the frames' crop members, the
-     * rest in video. Not with deinterlacing, whose filters cannot be begun anew by media_filter_to_host. */
+     * rest in video. */
     bool laid_later;
+    /* With laid_later, and also makes one picture of two fields: frames come as they are, those around the range too.
+     * SL_EUNSUPPORTED: one that would have to be filtered after that. */
+    bool fields_later;
 };
 
 int media_filter_open(struct media_range *range, const struct media_filter_params *params,
@@ -38,7 +41,8 @@ int media_filter_open(struct media_range *range, const struct media_filter_param
 /* The next picture: 1; 0 when there are no more; SL_E*. */
 int media_filter_next(struct media_filter *filter, AVFrame **out, struct sl_failure *why);
 
-/* From now on pictures are in host memory and laid (laid_later), also the one that is lent. */
+/* From now on pictures are in host memory, laid (laid_later) and progressive (fields_later), also the one that is lent. To be
+ * called after the first, or between any two without fields_later. */
 int media_filter_to_host(struct media_filter *filter, struct sl_failure *why);
 
 /* One frame by itself, turned into its picture in place. */

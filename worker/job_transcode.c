@@ -77,7 +77,8 @@ static int job_judge(const struct job_transcode *job, struct sl_failure *why)
 struct source {
     struct media_range *range;
     struct media_filter *pictures;
-    AVFrame *first; /* lent until the next is asked for */
+    AVFrame *first; /* lent until the next is asked for, which source_next gives first */
+    bool ended;
 };
 
 /* Decoding on the device that makes the pictures, where its driver says that it does; what it then refuses is decoded on the
@@ -96,8 +97,8 @@ static AVBufferRef *decoder_device(const struct job_transcode *job, const struct
 static int source_open(struct ladder *ladder, struct source *source, struct sl_failure *why)
 {
     const struct job_transcode *job = ladder->job;
-    ladder->laid_later =
-        ladder->maker->kind == DEVICE_NVENC && gpu_kernels_available() && !job->picture.deinterlace;
+    ladder->laid_later = ladder->maker->kind == DEVICE_NVENC && gpu_kernels_available();
+    ladder->fields_later = ladder->laid_later && job->picture.deinterlace;
     struct media_input input;
     struct media_range_params params = {
         .video = &job->source,
@@ -113,6 +114,7 @@ static int source_open(struct ladder *ladder, struct source *source, struct sl_f
         .start_pts = job->start_pts,
         .end_pts = job->end_pts,
         .laid_later = ladder->laid_later,
+        .fields_later = ladder->fields_later,
     };
     int code = run_input(ladder->run, 0, &input, why);
     if (code == SL_OK)
@@ -127,6 +129,35 @@ static int source_open(struct ladder *ladder, struct source *source, struct sl_f
         return sl_fail(why, SL_EDECODE, "no frame of the chunk from %" PRId64 " decodes",
                        job->start_pts);
     return got < 0 ? got : SL_OK;
+}
+
+/* Fetches what the device is not to make pictures of after all. */
+static int source_to_host(struct ladder *ladder, struct source *source, struct sl_failure *why)
+{
+    ladder->laid_later = ladder->fields_later = false;
+    return media_filter_to_host(source->pictures, why);
+}
+
+/* The next picture of the chunk: 1; 0 at the end. Where the device deinterlaces, frames around the chunk go there as well, and the
+ * last picture comes behind the last frame. */
+static int source_next(const struct ladder *ladder, struct source *source, AVFrame **out,
+                       struct sl_failure *why)
+{
+    while (!source->ended) {
+        int got = 1;
+        *out = source->first;
+        source->first = NULL;
+        if (!*out)
+            got = media_filter_next(source->pictures, out, why);
+        source->ended = got == 0;
+        if (got < 0 || !ladder->fields_later)
+            return got;
+        got = surfaces_deinterlace(ladder->surfaces, got ? *out : NULL, out, why);
+        if (got < 0 || (got > 0 && (*out)->pts >= ladder->job->start_pts &&
+                        (*out)->pts < ladder->job->end_pts))
+            return got;
+    }
+    return 0;
 }
 
 static void source_close(struct source *source)
@@ -227,13 +258,12 @@ static int counts_judge(const struct feeder *feeder, const struct media_range_st
 static int feed_all(struct ladder *ladder, struct source *source, struct feeder *feeder,
                     struct sl_failure *why)
 {
-    AVFrame *frame = source->first;
-    int got = 1;
-    while (got > 0) {
+    AVFrame *frame;
+    int got;
+    while ((got = source_next(ladder, source, &frame, why)) > 0) {
         int code = frame_feed(feeder, frame, why);
         if (code != SL_OK)
             return code;
-        got = media_filter_next(source->pictures, &frame, why);
     }
     if (got < 0)
         return got;
@@ -350,7 +380,7 @@ static int pass_run(struct ladder *ladder, struct hal_device *device,
         opening_ns = run_thread_cpu_ns();
         code = rungs_open(ladder, rungs, device, renditions, source.first, why);
         if (code == SL_OK && !ladder->surfaces)
-            code = media_filter_to_host(source.pictures, why);
+            code = source_to_host(ladder, &source, why);
         opening_ns = run_thread_cpu_ns() - opening_ns;
     }
     if (code == SL_OK)

@@ -40,7 +40,8 @@ struct ladder {
     /* Decodes and scales: the device that encodes, or (fed) a GPU beside the CPUs that do. */
     const struct hal_device *maker;
     bool fed;
-    bool laid_later; /* the surfaces' scaler crops, mirrors and turns (media/media_filter.h) */
+    bool laid_later;   /* the surfaces' scaler crops, mirrors and turns (media/media_filter.h) */
+    bool fields_later; /* and pictures are deinterlaced on the device before it */
     struct surfaces *surfaces; /* NULL: each rung scales for itself */
     struct frame_ring ring;
     struct ladder_segment *segments; /* one per segment of the job; of this pass */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "gpu/gpu_cuda.h"
+#include "gpu/gpu_deinterlace.h"
 #include "gpu/gpu_ladder.h"
 #include "gpu/gpu_tone.h"
 #include "gpu/gpu_va.h"
@@ -14,6 +15,8 @@
 struct surfaces {
     struct gpu_ladder *cuda;
     struct gpu_va_ladder *va;
+    struct gpu_deinterlace *fields; /* NULL: pictures are progressive, or were made so */
+    AVFrame *progressive;           /* its latest picture */
     AVFrame *pictures[RING_READERS_MAX];
     int32_t count;
     bool fed;
@@ -57,12 +60,16 @@ static int tones_make(const struct ladder *ladder, const AVFrame *like, uint16_t
 }
 
 static int scaler_open(struct surfaces *s, const struct hal_device *device, const AVFrame *like,
-                       const struct gpu_ladder_params *params, struct sl_failure *why)
+                       bool fields, const struct gpu_ladder_params *params, struct sl_failure *why)
 {
     AVBufferRef *context = NULL;
     bool cuda = device->kind == DEVICE_NVENC;
     int code = cuda ? gpu_context(device->device_id, &context, why)
                     : gpu_va_context(device->device_id, &context, why);
+    if (code == SL_OK && fields && !(s->progressive = av_frame_alloc()))
+        code = sl_fail(why, SL_ENOMEM, "no memory for surfaces");
+    if (code == SL_OK && fields)
+        code = gpu_deinterlace_open(context, like, &s->fields, why);
     if (code != SL_OK)
         return code;
     return cuda ? gpu_ladder_open(context, like, params, &s->cuda, why)
@@ -92,7 +99,7 @@ int surfaces_open(const struct ladder *ladder, const struct hal_device *device, 
     code = tones_make(ladder, like, &tones, &failure);
     params.tones = tones;
     if (code == SL_OK)
-        code = scaler_open(surfaces, ladder->maker, like, &params, &failure);
+        code = scaler_open(surfaces, ladder->maker, like, ladder->fields_later, &params, &failure);
     free(tones);
     while (code == SL_OK && surfaces->count < count) {
         AVFrame *picture = av_frame_alloc();
@@ -122,6 +129,17 @@ void *surfaces_pool(const struct surfaces *surfaces, int32_t i)
                           : gpu_va_ladder_surfaces(surfaces->va, i);
 }
 
+int surfaces_deinterlace(struct surfaces *surfaces, const AVFrame *frame, AVFrame **out,
+                         struct sl_failure *why)
+{
+    av_frame_unref(surfaces->progressive);
+    *out = surfaces->progressive;
+    int got =
+        gpu_deinterlace_run(surfaces->fields, frame, frame && media_frame_is_interlaced(frame),
+                            frame && media_frame_is_top_first(frame), *out, why);
+    return got < 0 ? feed_judge(surfaces->fed, got) : got;
+}
+
 int surfaces_run(struct surfaces *surfaces, const AVFrame *from, int32_t count,
                  AVFrame *const **pictures, struct sl_failure *why)
 {
@@ -146,6 +164,8 @@ void surfaces_close(struct surfaces **surfaces)
         av_frame_free(&s->pictures[i]);
     gpu_ladder_close(&s->cuda);
     gpu_va_ladder_close(&s->va);
+    av_frame_free(&s->progressive);
+    gpu_deinterlace_close(&s->fields);
     free(s);
     *surfaces = NULL;
 }

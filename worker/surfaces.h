@@ -27,6 +27,11 @@ int surfaces_open(const struct ladder *ladder, const struct hal_device *device, 
 /* For struct hal_encode_params, of the rung that is number i of this pass. */
 void *surfaces_pool(const struct surfaces *surfaces, int32_t i);
 
+/* Where ladder->fields_later: the picture before this frame made progressive, NULL behind the last frame: 1 and *out, lent until the
+ * next call; 0: there is none yet, or none at all. */
+int surfaces_deinterlace(struct surfaces *surfaces, const AVFrame *frame, AVFrame **out,
+                         struct sl_failure *why);
+
 /* Makes the first count rungs' pictures. */
 int surfaces_run(struct surfaces *surfaces, const AVFrame *from, int32_t count,
                  AVFrame *const **pictures, struct sl_failure *why);

@@ -60,6 +60,22 @@ def hdr_source(folder):
     return path
 
 
+def fields_source(folder):
+    """Two seconds of fields, the upper one first."""
+    path = os.path.join(folder, "fields.mp4")
+    media.ffmpeg("-f", "lavfi", "-i", "testsrc2=size=192x128:rate=%d:duration=2" % (2 * RATE), "-vf",
+                 "tinterlace=interleave_top", "-c:v", "libx264", "-preset", "ultrafast", "-qp", "4", "-g", str(RATE), "-flags",
+                 "+ildct+ilme", "-x264opts", "tff=1", path)
+    return path
+
+
+def psnr_of(made, clip, filters):
+    """What was published beside what ffmpeg makes of the source."""
+    done = run(["ffmpeg", "-hide_banner", "-nostdin", "-i", made, "-i", clip, "-lavfi",
+                "[0:v]setpts=N/TB[a];[1:v]%s,setpts=N/TB[b];[a][b]psnr" % filters, "-f", "null", "-"])
+    return float(re.search(r"PSNR .*average:([0-9.]+)", done.stderr).group(1))
+
+
 class Standin:
     """A farm of `sluice up --standin` and what its devices counted."""
 
@@ -111,11 +127,19 @@ class Devices(unittest.TestCase):
                             codec, "128p", "playlist.m3u8")
         row = media.streams(made)["streams"][0]
         self.assertEqual([row[key] for key in ("color_primaries", "color_transfer", "color_space")], ["bt709"] * 3)
-        done = run(["ffmpeg", "-hide_banner", "-nostdin", "-i", made, "-i", clip, "-lavfi",
-                    "[0:v]setpts=N/TB[a];[1:v]%s,setpts=N/TB[b];[a][b]psnr" % clips_made.HDR, "-f", "null", "-"])
-        psnr = float(re.search(r"PSNR .*average:([0-9.]+)", done.stderr).group(1))
+        psnr = psnr_of(made, clip, clips_made.HDR)
         print("HDR made SDR on the GPU and encoded: %.1f dB of the CPU's filters" % psnr)
         self.assertGreater(psnr, 30)
+        self.assertNotIn("the CPU scales for", standin.farm.up.text())
+
+    def fields_become_pictures_on_the_gpu(self, standin):
+        """They are bwdif's, also where chunks meet, and were not fetched for it."""
+        clip = fields_source(standin.farm.folder)
+        status = self.whole(standin, standin.farm.submit(clip, "gpu"))
+        made = os.path.join(os.path.dirname(standin.farm.local(status["manifests"]["hls"])), "h265", "128p", "playlist.m3u8")
+        psnr, fields = psnr_of(made, clip, "bwdif=mode=send_frame"), psnr_of(made, clip, "null")
+        print("deinterlaced on the GPU and encoded: %.1f dB of bwdif's pictures, %.1f dB of the fields" % (psnr, fields))
+        self.assertGreater(psnr, fields + 3)
         self.assertNotIn("the CPU scales for", standin.farm.up.text())
 
     def test_a_session_limit_is_never_exceeded_and_costs_no_attempt(self):
@@ -129,6 +153,7 @@ class Devices(unittest.TestCase):
             self.assertEqual(len(tasks), SECONDS)
             self.assertEqual([task["attempts"] for task in tasks], [0] * SECONDS)
             self.hdr_becomes_sdr_on_the_gpu(standin)
+            self.fields_become_pictures_on_the_gpu(standin)
             counted = standin.counted()
             self.assertLessEqual(counted["sessions_high"], 3)
             self.assertGreaterEqual(counted["sessions_high"], 1)

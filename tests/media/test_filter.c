@@ -106,6 +106,55 @@ static void test_deinterlaced_chunks_meet(void **state)
                        "-flags +ildct+ilme -x264opts bff=1");
 }
 
+/* Frames as they are, with those around the range, for who makes pictures of fields; and from the first on pictures after all,
+ * the same as ever. */
+static void test_fields_are_left_to_who_asks(void **state)
+{
+    (void)state;
+    static struct kit_frame made[FRAMES_MAX];
+    struct kit_clip clip;
+    if (!kit_trait_open(&clip, "mp4", "testsrc2=size=64x64:rate=50:duration=2",
+                        "-vf tinterlace=interleave_top -c:v libx264 -preset veryfast -g 12 "
+                        "-flags +ildct+ilme -x264opts tff=1")) {
+        print_message("no ffmpeg to make a clip\n");
+        skip();
+    }
+    struct sl_arena arena = {0};
+    struct media_info info;
+    struct media_index index;
+    kit_probe(&clip, &arena, &info, &index);
+    const struct media_video *video = &info.video;
+    const int64_t start = index.pts[12], end = index.pts[24];
+    assert_true(index.key[12] && index.key[24]);
+    assert_int_equal(
+        pictures(&clip.input, video, &deinterlaced, true, start, end, PREROLL_NONE, made), 12);
+    for (int to_host = 0; to_host < 2; to_host++) {
+        struct sl_failure why = {0};
+        struct media_range *range = NULL;
+        struct media_filter *filter = NULL;
+        struct media_range_params from = {video, start, end, PREROLL_NONE, true};
+        struct media_filter_params params = {video, &deinterlaced, start, end, true, true};
+        assert_int_equal(media_range_open(&clip.input, &from, &range, &why), SL_OK);
+        assert_int_equal(media_filter_open(range, &params, &filter, &why), SL_OK);
+        AVFrame *frame;
+        int count = 0, got = media_filter_next(filter, &frame, &why);
+        if (to_host && got > 0)
+            assert_int_equal(media_filter_to_host(filter, &why), SL_OK);
+        for (; got > 0; got = media_filter_next(filter, &frame, &why), count++) {
+            assert_int_equal(media_frame_is_interlaced(frame), !to_host);
+            assert_int_equal(frame->pts, index.pts[12 + count - (to_host ? 0 : 1)]);
+            if (to_host)
+                assert_true(media_frame_hash(frame) == made[count].hash);
+        }
+        assert_int_equal(got, 0);
+        assert_int_equal(count, to_host ? 12 : 14);
+        media_filter_close(&filter);
+        media_range_close(&range);
+    }
+    sl_arena_fini(&arena);
+    kit_clip_close(&clip);
+}
+
 static void test_a_frame_that_needs_nothing_passes_untouched(void **state)
 {
     (void)state;
@@ -222,6 +271,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_deinterlaced_chunks_meet),
+        cmocka_unit_test(test_fields_are_left_to_who_asks),
         cmocka_unit_test(test_a_frame_that_needs_nothing_passes_untouched),
         cmocka_unit_test(test_fields_that_the_plan_knows_nothing_of_are_refused),
         cmocka_unit_test(test_the_eight_orientations),
