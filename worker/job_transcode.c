@@ -83,13 +83,14 @@ struct source {
 
 /* Decoding on the device that makes the pictures, where its driver says that it does; what it then refuses is decoded on the
  * CPU, and so is a chunk that is done again because it did not meet its neighbour. */
-static AVBufferRef *decoder_device(const struct job_transcode *job, const struct hal_device *device,
+static AVBufferRef *decoder_device(const struct ladder *ladder, const struct hal_device *device,
                                    enum AVPixelFormat *surface)
 {
+    const struct job_transcode *job = ladder->job;
     AVBufferRef *context = NULL;
     struct sl_failure why = {0};
     *surface = AV_PIX_FMT_NONE;
-    if (job->preroll != PREROLL_NONE || !gpu_decodes(device, &job->source))
+    if (ladder->on_cpu || job->preroll != PREROLL_NONE || !gpu_decodes(device, &job->source))
         return NULL;
     return gpu_decode_context(device, &context, surface, &why) == SL_OK ? context : NULL;
 }
@@ -97,7 +98,8 @@ static AVBufferRef *decoder_device(const struct job_transcode *job, const struct
 static int source_open(struct ladder *ladder, struct source *source, struct sl_failure *why)
 {
     const struct job_transcode *job = ladder->job;
-    ladder->laid_later = ladder->maker->kind == DEVICE_NVENC && gpu_kernels_available();
+    ladder->laid_later =
+        ladder->maker->kind == DEVICE_NVENC && gpu_kernels_available() && !ladder->on_cpu;
     ladder->fields_later = ladder->laid_later && job->picture.deinterlace;
     struct media_input input;
     struct media_range_params params = {
@@ -107,7 +109,7 @@ static int source_open(struct ladder *ladder, struct source *source, struct sl_f
         .preroll = job->preroll,
         .context = job->picture.deinterlace,
     };
-    params.device = decoder_device(job, ladder->maker, &params.surface);
+    params.device = decoder_device(ladder, ladder->maker, &params.surface);
     struct media_filter_params how = {
         .video = &job->source,
         .how = &job->picture,
@@ -400,6 +402,18 @@ static int pass_run(struct ladder *ladder, struct hal_device *device,
     return code;
 }
 
+/* A source may become in mid-stream what the device cannot make pictures of: then the pass is done again, and the others
+ * too, with the CPU's decoder, filters and scalers. Encoding stays where it is. */
+static void pass_undo(struct ladder *ladder, int64_t done_before, const struct sl_failure *why)
+{
+    sl_info(&ladder->run->about, "the CPU scales for %s, from the chunk's start again: %s",
+            ladder->maker->device_id, why->message);
+    ladder->on_cpu = true;
+    ladder->failure = (struct sl_failure){0};
+    /* What was done in vain is work as well: whoever watches wants to see more of it all the time. */
+    ladder->frame_total += atomic_load(&ladder->frames_done) - done_before;
+}
+
 /* ---- the ladder ---- */
 
 static int device_choose(struct worker_run *run, const struct job_transcode *job,
@@ -477,7 +491,13 @@ int job_transcode(struct worker_run *run, struct sl_failure *why)
     if (code == SL_OK)
         code = ladder_prepare(&ladder, device, why);
     while (code == SL_OK && ladder.rung_first < job->rung_count) {
+        int64_t done_before = atomic_load(&ladder.frames_done);
         code = pass_run(&ladder, device, renditions, why);
+        if (code == SL_EUNSUPPORTED && ladder.maker->kind != DEVICE_CPU && !ladder.on_cpu) {
+            pass_undo(&ladder, done_before, why);
+            code = SL_OK;
+            continue;
+        }
         ladder.rung_first += ladder.rung_count;
     }
     if (code != SL_OK)

@@ -157,6 +157,13 @@ static int segment_check(struct rung *rung, struct sl_failure *why)
                    ladder->job->segments[rung->segment].number, found.message);
 }
 
+static void segment_forget(struct rung *rung)
+{
+    sl_buf_reset(&rung->bytes);
+    rung->packet_count = 0;
+    rung->idr_count = 0;
+}
+
 static int segment_write(struct rung *rung, struct sl_failure *why)
 {
     struct ladder *ladder = rung->ladder;
@@ -173,6 +180,10 @@ static int segment_write(struct rung *rung, struct sl_failure *why)
             rung->plan->name, number, segment->idr_count, rung->plan->encoder, rung->idr_count);
     for (size_t i = 0; i < rung->packet_count; i++)
         rung->packets[i].data = rung->bytes.data + rung->offsets[i];
+    if (rung->segment < rung->rendition->segment_count) {
+        segment_forget(rung); /* by a pass before this one */
+        return SL_OK;
+    }
     sl_buf_reset(&rung->out);
     int code = cmaf_segment(rung->cmaf, number, rung->packets, rung->packet_count,
                             segment->start_ticks, segment->end_ticks, &rung->out, why);
@@ -195,9 +206,7 @@ static int segment_write(struct rung *rung, struct sl_failure *why)
         .last_ticks = segment->last_ticks,
         .output = output,
     };
-    sl_buf_reset(&rung->bytes);
-    rung->packet_count = 0;
-    rung->idr_count = 0;
+    segment_forget(rung);
     return SL_OK;
 }
 
@@ -445,9 +454,16 @@ static int init_make(struct rung *rung, struct sl_failure *why)
         code = cmaf_init(rung->cmaf, &rung->init, why);
     if (code == SL_OK)
         code = cmaf_codecs(&track, rendition->codecs, why);
+    uint8_t sha256[SHA256_BYTES] = {0};
     if (code == SL_OK)
-        code = media_digest(rung->init.data, rung->init.length, rendition->init_sha256);
-    if (code != SL_OK || !ladder->job->write_init)
+        code = media_digest(rung->init.data, rung->init.length, sha256);
+    bool written = rendition->init_output >= 0;
+    if (code == SL_OK && (written || rendition->segment_count > 0) &&
+        memcmp(sha256, rendition->init_sha256, sizeof sha256) != 0)
+        code = sl_fail(why, SL_EMISMATCH, "%s: %s begins otherwise when it begins anew",
+                       rung->plan->name, rung->plan->encoder);
+    memcpy(rendition->init_sha256, sha256, sizeof sha256);
+    if (code != SL_OK || written || !ladder->job->write_init)
         return code;
     char name[JOB_NAME_BYTES];
     code = output_name(rung, "init.mp4", name, why);
@@ -463,15 +479,16 @@ int rung_open(struct rung *rung, struct ladder *ladder, int index, struct hal_de
     const struct plan_rung *plan = &ladder->job->rungs[index];
     *rung = (struct rung){
         .ladder = ladder, .plan = plan, .index = index, .rendition = rendition, .segment = -1};
-    *rendition = (struct report_rendition){
-        .codec = plan->codec,
-        .width = plan->width,
-        .height = plan->height,
-        .timescale = ladder->job->timescale,
-        .init_output = -1,
-        .segments = sl_arena_array(&ladder->run->arena, (size_t)ladder->job->segment_count,
-                                   sizeof *rendition->segments),
-    };
+    if (!rendition->segments)
+        *rendition = (struct report_rendition){
+            .codec = plan->codec,
+            .width = plan->width,
+            .height = plan->height,
+            .timescale = ladder->job->timescale,
+            .init_output = -1,
+            .segments = sl_arena_array(&ladder->run->arena, (size_t)ladder->job->segment_count,
+                                       sizeof *rendition->segments),
+        };
     rung->firsts = calloc((size_t)ladder->job->segment_count, sizeof *rung->firsts);
     if (!rendition->segments || !rung->firsts)
         return sl_fail(why, SL_ENOMEM, "no memory for a report");

@@ -4,6 +4,7 @@
  *   1. A segment starts with the IDR at its planned start, and no other packet before the next such IDR belongs elsewhere.
  *   2. A segment is written when the encoder has given as many packets for it as the decoder gave frames.
  *   3. The init segment depends on the rung's parameters alone, never on pictures.
+ *   4. A pass that is done again leaves what was written before as it is: a segment is whole, whoever scaled its pictures.
  *
  * Owns:    the session, the scaler, the writer and one scaled picture.
  * Threads: open and close on the main thread, run on the rung's own.
@@ -40,6 +41,8 @@ struct ladder {
     /* Decodes and scales: the device that encodes, or (fed) a GPU beside the CPUs that do. */
     const struct hal_device *maker;
     bool fed;
+    /* Filters and scalers are the CPU's: the maker came upon pictures that it does not make. */
+    bool on_cpu;
     bool laid_later;   /* the surfaces' scaler crops, mirrors and turns (media/media_filter.h) */
     bool fields_later; /* and pictures are deinterlaced on the device before it */
     struct surfaces *surfaces; /* NULL: each rung scales for itself */

@@ -86,7 +86,7 @@ int surfaces_open(const struct ladder *ladder, const struct hal_device *device, 
 {
     struct gpu_ladder_params params;
     struct sl_failure failure = {0};
-    if (ladder->maker->kind == DEVICE_CPU)
+    if (ladder->maker->kind == DEVICE_CPU || ladder->on_cpu)
         return SL_OK;
     int code = params_fill(ladder, device, count, &params, why);
     if (code != SL_OK)

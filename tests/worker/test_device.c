@@ -202,6 +202,68 @@ static void test_what_others_held_during_one_job_is_no_limit_of_the_next(void **
     standin_set(state_folder, "");
 }
 
+/* Made by a command that writes to %s; false without ffmpeg. */
+static bool clip_by(const char *command, struct kit_file *out)
+{
+    char path[] = "/tmp/sluice-test-XXXXXX.ts", line[2048];
+    int fd = mkstemps(path, 3);
+    assert_true(fd >= 0);
+    snprintf(line, sizeof line, "(%s) >%s", command, path);
+    bool made = system(line) == 0;
+    unlink(path);
+    *out = (struct kit_file){fd, made ? lseek(fd, 0, SEEK_END) : 0};
+    return made && out->bytes > 0;
+}
+
+/* What the GPU makes no pictures of, from the start or from somewhere on, the CPU filters and scales; the GPU encodes it all the
+ * same, and nothing is written twice. */
+static void test_what_the_gpu_cannot_scale_it_encodes_nevertheless(void **state)
+{
+    (void)state;
+#define MADE "ffmpeg -nostdin -loglevel error -f lavfi -i testsrc2=size=320x180:rate="
+#define AS   " -c:v libx264 -preset ultrafast -g 25 -f mpegts "
+    static const char *const commands[] = {
+        /* other colours after two of four seconds, of which the first chunk has three */
+        MADE "25 -t 2 -pix_fmt yuv420p -colorspace bt709 -color_primaries bt709 -color_trc bt709" AS
+             "- && " MADE "25 -t 2 -pix_fmt yuv420p -colorspace bt470bg -color_primaries bt709 "
+             "-color_trc bt709 -output_ts_offset 2" AS "-",
+        /* fields of 4:2:2 */
+        MADE "50 -t 2 -vf tinterlace=interleave_top -pix_fmt yuv422p -flags +ildct+ilme "
+             "-x264opts tff=1" AS "-",
+    };
+    for (int i = 0; i < 2; i++) {
+        struct kit_video other = {.policy = video.policy};
+        struct kit_worker worker;
+        struct sl_failure why = {0};
+        struct sl_arena arena = {0};
+        struct job job;
+        static struct kit_result result;
+        if (!clip_by(commands[i], &other.source)) {
+            print_message("no ffmpeg to make a clip\n");
+            skip();
+        }
+        other.policy.segment_ns = SL_S_TO_NS(1);
+        other.policy.audio_count = 0;
+        kit_video_probe(&other, KIT_FILES);
+        kit_video_plan(&other);
+        assert_int_equal(standin_worker_start(&worker, "--device", device_id, &why), CONTROL_READY);
+        kit_video_transcode_job(&other, 0, device_id, &job);
+        assert_int_equal(job.transcode.picture.deinterlace, i == 1);
+        kit_job_on(&worker, &job, &other.source, 1, KIT_FILES, &arena, &result);
+        kit_must_pass(&result);
+        assert_int_equal(result.report.transcode.frame_count, i ? 50 : 75);
+        for (int r = 0; r < 2; r++) {
+            assert_string_equal(result.report.renditions[r].encoder, "nvenc");
+            assert_int_equal(result.report.renditions[r].segment_count, i ? 2 : 3);
+        }
+        assert_int_equal(result.output_count, result.report.output_count);
+        assert_int_equal(kit_worker_end(&worker), 0);
+        kit_result_fini(&result);
+        sl_arena_fini(&arena);
+        kit_video_fini(&other);
+    }
+}
+
 static void test_a_driver_that_crashes_takes_its_worker_along_before_any_job(void **state)
 {
     (void)state;
@@ -224,6 +286,7 @@ int main(void)
         cmocka_unit_test(test_a_job_that_fails_ends_the_worker),
         cmocka_unit_test(test_a_device_that_is_not_there_is_said_in_place_of_ready),
         cmocka_unit_test(test_what_others_held_during_one_job_is_no_limit_of_the_next),
+        cmocka_unit_test(test_what_the_gpu_cannot_scale_it_encodes_nevertheless),
         cmocka_unit_test(test_a_driver_that_crashes_takes_its_worker_along_before_any_job),
     };
     return cmocka_run_group_tests(tests, group_open, group_close);
