@@ -671,6 +671,7 @@ static void tones_check(FILE *report, int32_t width, int32_t height)
                  .target_strides = {width * 2, width * 2},
                  .width = width,
                  .height = height,
+                 .wide = 1,
                  .interleaved = 1,
                  .shift = 6,
                  .chroma_left = 1},

@@ -49,6 +49,8 @@ struct kernel_rung {
     gpu_i32 depth, shift;   /* bits of a sample, and how far it is shifted up in its word */
     gpu_i32 dither;
     gpu_i32 jobs; /* warps of each strip that work for it */
+    float offset; /* added to every sample: full range made limited */
+    gpu_i32 reserved;
 };
 
 /* A kind of plane (luma, or both chroma planes) of all rungs. */
@@ -94,8 +96,8 @@ struct kernel_ladder_args {
 #define GPU_TONE_SIDE    65
 #define GPU_TONE_STEP    16
 
-/* A picture of 10 bits in 4:2:0, each of its colours replaced by what a table says of it: HDR made SDR. Between the table's corners
- * it interpolates along the three axes, in integers. */
+/* A picture in 4:2:0, each of its colours replaced by what a table says of it: HDR made SDR, or colours of one standard those of
+ * another. Between the table's corners it interpolates along the three axes, in integers. */
 struct kernel_tone_args {
     gpu_u64
         lumas; /* gpu_u32[Cr][Cb][Y]: 16 bits of new luma there, and those of the next Y above them */
@@ -103,9 +105,10 @@ struct kernel_tone_args {
     struct kernel_source source;
     gpu_u64 targets[2]; /* P010 */
     gpu_i32 target_strides[2];
-    gpu_i32 width, height;           /* of luma */
-    gpu_i32 interleaved, shift;      /* of the source */
-    gpu_i32 chroma_left, chroma_top; /* where chroma sits: gpu/gpu_scale.h */
+    gpu_i32 width, height;            /* of luma */
+    gpu_i32 wide, interleaved, shift; /* of the source; of 8 bits each level is four of 10 bits */
+    gpu_i32 chroma_left, chroma_top;  /* where chroma sits: gpu/gpu_scale.h */
+    gpu_i32 reserved;
 };
 
 /* ---- fields ---- */

@@ -113,14 +113,14 @@ static int source_judge(const struct gpu_ladder *ladder, const struct geometry *
                        "the GPU scales 4:2:0 of 8 and 10 bits, not pictures of the kind %s",
                        name ? name : "unknown");
     }
-    if (is_toned(ladder, from) && gpu_layout_is_wide(*layout))
+    if (is_toned(ladder, from))
         return SL_OK;
     if (ladder->tones)
         return sl_fail(why, SL_EUNSUPPORTED,
-                       "the GPU maps tones of 10 bits in the colours that the source began with");
-    if (from->full_range != params->full_range)
-        return sl_fail(why, SL_EUNSUPPORTED, "the GPU's scaler leaves a picture in its %s range",
-                       from->full_range ? "full" : "limited");
+                       "the GPU maps the colours that the source began with, and no others");
+    if (params->full_range && !from->full_range)
+        return sl_fail(why, SL_EUNSUPPORTED,
+                       "the GPU's scaler leaves a picture in its limited range");
     if (differs(from->primaries, params->color_primaries) ||
         differs(from->transfer, params->color_transfer) ||
         differs(from->matrix, params->color_matrix))
@@ -170,6 +170,12 @@ static bool chroma_top(const struct geometry *from)
            from->chroma_location == AVCHROMA_LOC_TOPLEFT;
 }
 
+/* What tones made is limited already. */
+static bool changes_range(const struct gpu_ladder *ladder)
+{
+    return ladder->from.full_range && !ladder->params.full_range && !ladder->tones;
+}
+
 static void scale_params_fill(const struct gpu_ladder *ladder, const int32_t *rungs, int32_t count,
                               struct gpu_scale_params *out)
 {
@@ -186,6 +192,7 @@ static void scale_params_fill(const struct gpu_ladder *ladder, const int32_t *ru
         .rotation_degrees = ladder->params.rotation_degrees,
         .chroma_left = chroma_left(from),
         .chroma_top = chroma_top(from),
+        .full_range = changes_range(ladder),
         .rung_count = count,
         .batch = 1,
     };
@@ -226,8 +233,8 @@ static int group_make(struct gpu_ladder *ladder, const int32_t *rungs, int32_t c
 static bool is_copy(const struct gpu_ladder *ladder, const struct gpu_ladder_rung *rung)
 {
     const struct geometry *from = &ladder->from;
-    if (ladder->params.mirrored || ladder->params.rotation_degrees || from->crop_left ||
-        from->crop_top || from->crop_right || from->crop_bottom)
+    if (ladder->params.mirrored || ladder->params.rotation_degrees || changes_range(ladder) ||
+        from->crop_left || from->crop_top || from->crop_right || from->crop_bottom)
         return false;
     return rung->width == ladder->from.width && rung->height == ladder->from.height &&
            rung->layout == ladder->layout &&
@@ -356,6 +363,7 @@ static int tones_map(struct gpu_ladder *ladder, struct gpu_picture *picture, str
     const struct gpu_tone_shape shape = {
         .width = from->width,
         .height = from->height,
+        .wide = gpu_layout_is_wide(ladder->source),
         .interleaved = gpu_layout_is_interleaved(ladder->source),
         .shift = gpu_layout_shift(ladder->source),
         .chroma_left = chroma_left(from),

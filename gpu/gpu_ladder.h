@@ -35,8 +35,8 @@ struct gpu_ladder_params {
     bool
         mirrored; /* what each picture's crop members leave is mirrored, then turned clockwise by 0, 90, 180 or 270 */
     int32_t rotation_degrees;
-    /* What becomes of colours like those of the first picture (gpu/gpu_tone.h), which has 10 bits; NULL: nothing. Not
-     * kept. The table's are the colours named above, in limited range. */
+    /* What becomes of colours like those of the first picture (gpu/gpu_tone.h); NULL: nothing. Not kept. The table's are the colours
+     * named above, in limited range. */
     const uint16_t *tones;
 };
 

@@ -390,6 +390,14 @@ static void target_lay(struct maker *m, int kind, int number, struct kernel_rung
             (first + (plane == 2 && interleaved ? 1 : 0)) * bytes;
 }
 
+/* Full range to limited: black and white, or the most of both colours, from where they are to where they belong. */
+static void range_make(int kind, int32_t from_depth, int32_t depth, double *gain, float *offset)
+{
+    double unit = ldexp(1, depth - 8), whole = ldexp(1, from_depth) - 1;
+    *gain = (kind ? 224 : 219) * unit / whole;
+    *offset = (float)(kind ? 128 * unit - *gain * ldexp(1, from_depth - 1) : 16 * unit);
+}
+
 static int rung_make(struct maker *m, int kind, int number, struct sl_failure *why)
 {
     const struct gpu_scale_params *params = m->params;
@@ -402,9 +410,12 @@ static int rung_make(struct maker *m, int kind, int number, struct sl_failure *w
     axes_make(m, kind, rung, &x, &y);
     int32_t from_depth = gpu_layout_is_wide(params->layout) ? 10 : 8;
     int32_t depth = gpu_layout_is_wide(rung->layout) ? 10 : 8;
+    double gain = ldexp(1, depth - from_depth);
+    if (params->full_range)
+        range_make(kind, from_depth, depth, &gain, &k->offset);
     int code = pairs_make(&x, pairs, why);
     if (code == SL_OK)
-        code = column_make(&y, plane->height, ldexp(1, depth - from_depth), column, why);
+        code = column_make(&y, plane->height, gain, column, why);
     if (code != SL_OK)
         return code;
     k->pairs = pairs->count;

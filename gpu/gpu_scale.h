@@ -36,6 +36,7 @@ struct gpu_scale_params {
     bool
         chroma_left; /* chroma sits beside the left of two luma samples, as MPEG-2 has it; else between */
     bool chroma_top; /* beside the upper of two rows; else between */
+    bool full_range; /* of the source, which becomes limited */
     struct gpu_scale_rung rungs[GPU_RUNGS_MAX];
     int32_t rung_count;
     int32_t batch; /* pictures of one launch; how finely they are cut up for a GPU depends on it */

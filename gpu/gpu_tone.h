@@ -1,4 +1,5 @@
-/* gpu/gpu_tone.h: pictures of 10 bits whose colours a table replaces, on the GPU: HDR made SDR before the ladder scales it.
+/* gpu/gpu_tone.h: pictures whose colours a table replaces, on the GPU: HDR made SDR, or colours of one standard those of another, before
+ * the ladder scales them.
  *
  * What the table says is its maker's (media/media_tone.h asks the CPU's own filters, so both make the same pictures); here it is
  * packed, kept on the GPU, and applied by the kernel "tone". The picture made is P010, its chroma where it was.
@@ -20,12 +21,13 @@ struct gpu_tone;
 
 struct gpu_tone_shape {
     int32_t width, height;
-    bool interleaved;
+    bool wide, interleaved;
     int32_t shift; /* how far the source's samples are shifted up in their words */
     bool chroma_left, chroma_top;
 };
 
-/* table: uint16_t[Cr][Cb][Y][3], GPU_TONE_SIDE of each; the corner at 16 * i levels of 10 bits. Not kept. */
+/* table: uint16_t[Cr][Cb][Y][3], GPU_TONE_SIDE of each; the corner at 16 * i levels of 10 bits, of which a level of
+ * 8 bits is four. Not kept. */
 int gpu_tone_open(const struct gpu_kernels *kernels, const uint16_t *table, struct gpu_tone **out,
                   struct sl_failure *why);
 

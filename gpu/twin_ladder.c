@@ -150,7 +150,8 @@ static void row_store(const struct kernel_rung *rung, gpu_u64 target, int y, con
     uint16_t *words = (uint16_t *)(uintptr_t)target;
     int64_t place = (int64_t)y * rung->step_y;
     for (int x = 0; x < rung->width; x++, place += rung->step_x) {
-        int32_t whole = nearest(rung->dither ? values[x] + dither_at(x, y) : values[x]);
+        const float more = rung->dither ? dither_at(x, y) + rung->offset : rung->offset;
+        int32_t whole = nearest(values[x] + more);
         whole = whole < 0 ? 0 : whole > limit ? limit : whole;
         if (rung->depth > 8)
             words[place] = (uint16_t)(whole << rung->shift);

@@ -24,6 +24,8 @@ static int32_t sample(const struct kernel_tone_args *t, int channel, int32_t x, 
         x = 2 * x + (channel == 2);
     const uint8_t *row = (const uint8_t *)(uintptr_t)t->source.planes[plane] +
                          (ptrdiff_t)y * t->source.strides[plane];
+    if (!t->wide)
+        return row[x] << 2;
     return ((const uint16_t *)(const void *)row)[x] >> t->shift & 1023;
 }
 

@@ -52,6 +52,19 @@ void media_color_settle(AVFrame *frame, const struct plan_picture *how)
     }
 }
 
+static bool differs(int found, int32_t planned)
+{
+    return found != planned && found != MEDIA_COLOR_UNSPECIFIED &&
+           planned != MEDIA_COLOR_UNSPECIFIED;
+}
+
+bool media_color_differs(const AVFrame *frame, const struct plan_picture *how)
+{
+    return differs((int)frame->color_primaries, how->primaries) ||
+           differs((int)frame->color_trc, how->transfer) ||
+           differs((int)frame->colorspace, how->matrix);
+}
+
 bool media_color_is_hdr(const AVFrame *frame)
 {
     return (int)frame->color_trc == MEDIA_COLOR_PQ || (int)frame->color_trc == MEDIA_COLOR_HLG;

@@ -20,6 +20,9 @@ int32_t media_color_matrix(int number);
 /* Writes into the frame what the plan says of colours that it leaves unsaid, and RGB for RGB. */
 void media_color_settle(AVFrame *frame, const struct plan_picture *how);
 
+/* Are they, settled, others than what the plan makes of them? The range does not matter here. */
+bool media_color_differs(const AVFrame *frame, const struct plan_picture *how);
+
 bool media_color_is_hdr(const AVFrame *frame);
 /* Is what the plan makes of the source HDR still? */
 bool media_color_keeps_hdr(const struct plan_picture *how);

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "media/media_color.h"
 #include "media/media_graph.h"
 
 #define CHAIN_BYTES 256
@@ -16,13 +17,32 @@ void media_tone_chain(const struct plan_picture *how, const char *format, char *
              how->tonemap_peak_nits / 100.0, format);
 }
 
+/* SDR is zimg's, as it is on the CPU (cpu/cpu_scale.h). */
+static void colors_chain(const AVFrame *like, const struct plan_picture *how, const char *format,
+                         char *out, size_t size)
+{
+    if (media_color_is_hdr(like))
+        media_tone_chain(how, format, out, size);
+    else
+        snprintf(out, size, "zscale=primaries=%d:transfer=%d:matrix=%d:range=limited,format=%s",
+                 how->primaries, how->transfer, how->matrix, format);
+}
+
 static uint16_t *row_of(const AVFrame *frame, int plane, int row)
 {
     return (uint16_t *)(void *)(frame->data[plane] + (ptrdiff_t)row * frame->linesize[plane]);
 }
 
+/* In 16 bits, what is at a level of 10. Of full range the highest of both depths is one and the same. */
+static uint16_t sixteen_of(int level, int plane, bool full_range, int depth)
+{
+    double unit = full_range ? 65535.0 / (((1 << depth) - 1) << (10 - depth)) : 64;
+    double value = plane ? 32768 + (level - 512) * unit : level * unit;
+    return value < 0 ? 0 : value > UINT16_MAX ? UINT16_MAX : (uint16_t)(value + 0.5);
+}
+
 /* All colours of the table as one picture: Y along its rows, Cb and Cr down its columns. */
-static AVFrame *colors_make(const AVFrame *like, int side, int step)
+static AVFrame *colors_make(const AVFrame *like, int depth, int side, int step)
 {
     AVFrame *frame = av_frame_alloc();
     if (!frame)
@@ -43,20 +63,20 @@ static AVFrame *colors_make(const AVFrame *like, int side, int step)
         for (int plane = 0; plane < 3; plane++)
             for (int x = 0; x < side; x++) {
                 int at = plane == 0 ? x : plane == 1 ? row % side : row / side;
-                int level = at * step * 64;
-                row_of(frame, plane, row)[x] = (uint16_t)(level > UINT16_MAX ? UINT16_MAX : level);
+                row_of(frame, plane, row)[x] =
+                    sixteen_of(at * step, plane, like->color_range == AVCOL_RANGE_JPEG, depth);
             }
     return frame;
 }
 
-int media_tone_table(const AVFrame *like, const struct plan_picture *how, int side, int step,
-                     uint16_t *out, struct sl_failure *why)
+int media_tone_table(const AVFrame *like, int depth, const struct plan_picture *how, int side,
+                     int step, uint16_t *out, struct sl_failure *why)
 {
     const struct rational time_base = {1, 1};
     char chain[CHAIN_BYTES];
-    media_tone_chain(how, "yuv444p16le", chain, sizeof chain);
+    colors_chain(like, how, "yuv444p16le", chain, sizeof chain);
     struct media_graph *graph = NULL;
-    AVFrame *made = av_frame_alloc(), *colors = colors_make(like, side, step);
+    AVFrame *made = av_frame_alloc(), *colors = colors_make(like, depth, side, step);
     int code = made && colors ? media_graph_open(chain, colors, time_base, &graph, why)
                               : sl_fail(why, SL_ENOMEM, "no memory for a table of tones");
     if (code == SL_OK)

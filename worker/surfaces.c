@@ -5,6 +5,8 @@
 #include "gpu/gpu_cuda.h"
 #include "gpu/gpu_deinterlace.h"
 #include "gpu/gpu_ladder.h"
+#include "gpu/gpu_picture.h"
+#include "gpu/gpu_scale.h"
 #include "gpu/gpu_tone.h"
 #include "gpu/gpu_va.h"
 #include "gpu/gpu_va_ladder.h"
@@ -46,17 +48,25 @@ static int params_fill(const struct ladder *ladder, const struct hal_device *dev
     return SL_OK;
 }
 
-/* HDR that becomes SDR on the GPU; *out stays NULL where nothing is to be mapped. */
+/* Colours that become others on the GPU, HDR or not; *out stays NULL where nothing is to be mapped. What the CPU's filters make
+ * no table of its scalers may yet make. */
 static int tones_make(const struct ladder *ladder, const AVFrame *like, uint16_t **out,
                       struct sl_failure *why)
 {
     const struct plan_picture *picture = &ladder->job->picture;
-    if (!ladder->laid_later || !media_color_is_hdr(like) || media_color_keeps_hdr(picture))
+    enum hal_layout layout;
+    if (!ladder->laid_later || media_color_keeps_hdr(picture) ||
+        !media_color_differs(like, picture) ||
+        !gpu_picture_layout(gpu_picture_format(like), &layout))
         return SL_OK;
     *out = malloc(sizeof(uint16_t[3]) * GPU_TONE_SIDE * GPU_TONE_SIDE * GPU_TONE_SIDE);
     if (!*out)
         return sl_fail(why, SL_ENOMEM, "no memory for a table of tones");
-    return media_tone_table(like, picture, GPU_TONE_SIDE, GPU_TONE_STEP, *out, why);
+    int code = media_tone_table(like, gpu_layout_is_wide(layout) ? 10 : 8, picture, GPU_TONE_SIDE,
+                                GPU_TONE_STEP, *out, why);
+    if (code != SL_OK && code != SL_ENOMEM)
+        code = why->code = SL_EUNSUPPORTED;
+    return code;
 }
 
 static int scaler_open(struct surfaces *s, const struct hal_device *device, const AVFrame *like,

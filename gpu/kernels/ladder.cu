@@ -157,10 +157,10 @@ template <int CHANNELS, int WIDE, int PLANES, int N> struct columns {
         gpu_u32 made[CHANNELS][2];
         GPU_UNROLL
         for (int c = 0; c < 2; c++) {
-            float noise = r->dither ? dither_at(x + c, y) : 0;
+            float more = r->dither ? k_add(dither_at(x + c, y), r->offset) : r->offset;
             GPU_UNROLL
             for (int ch = 0; ch < CHANNELS; ch++)
-                made[ch][c] = (gpu_u32)k_round(k_add(open[ch][c][0], noise), limit) << r->shift;
+                made[ch][c] = (gpu_u32)k_round(k_add(open[ch][c][0], more), limit) << r->shift;
         }
         int store = x + 1 < r->width ? r->store : GPU_STORE_PLAIN;
         long long place = (long long)y * r->step_y + (long long)x * r->step_x;

@@ -1,4 +1,4 @@
-/* gpu/kernels/tone.cu: HDR to SDR (or any colours to others) by a table over all colours that the host made.
+/* gpu/kernels/tone.cu: HDR to SDR, or any colours to others, by a table over all colours that the host made.
  *
  * Each pixel is mapped in full colour, then chroma is brought down again, as the CPU's filters do it.
  *
@@ -71,10 +71,11 @@ GPU_INLINE gpu_u32 tone_word(gpu_u32 value)
 
 GPU_INLINE int tone_sample(const kernel_tone_args *args, int plane, int column, int y)
 {
-    return k_load_sample(args->source.planes[plane] + (long long)y * args->source.strides[plane] + column * 2,
-                         1) >>
-               args->shift &
-           1023;
+    int wide = args->wide;
+    int value = k_load_sample(args->source.planes[plane] + (long long)y * args->source.strides[plane] +
+                                  (column << wide),
+                              wide);
+    return wide ? value >> args->shift & 1023 : value << 2;
 }
 
 /* The chroma beside a sample of luma, in 1/16 levels. */

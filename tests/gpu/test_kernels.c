@@ -387,6 +387,7 @@ static void test_the_kernel_does_what_its_twin_does(void **state)
                                             .rotation_degrees = shape->turn,
                                             .mirrored = shape->mirrored,
                                             .batch = shape->batch,
+                                            .full_range = i % 3 == 2,
                                             .rung_count = shape->rung_count}};
         memcpy(run.params.rungs, shape->rungs, sizeof run.params.rungs);
         noise_state = (uint32_t)i + 1;
@@ -499,8 +500,9 @@ static void test_the_tones_do_what_their_twin_does(void **state)
         table[i] = (uint16_t)(noise((int)(i % 3), 0, 0) * 65535);
     gpu_u32 *words = gpu_tone_pack(table);
     assert_non_null(words);
-    for (int turn = 0; turn < 8; turn++) {
-        enum hal_layout layout = turn & 1 ? HAL_P010 : HAL_I420_10;
+    for (int turn = 0; turn < 16; turn++) {
+        static const enum hal_layout layouts[] = {HAL_I420_10, HAL_P010, HAL_I420, HAL_NV12};
+        enum hal_layout layout = layouts[(turn & 1) + (turn >> 3) * 2];
         int32_t width = turn & 2 ? 275 : 34, height = turn & 4 ? 17 : 10;
         struct picture from = picture_make(layout, width, height);
         struct picture made[2] = {picture_make(HAL_P010, width, height),
@@ -511,6 +513,7 @@ static void test_the_tones_do_what_their_twin_does(void **state)
             .chromas = (uintptr_t)(words + corners),
             .width = width,
             .height = height,
+            .wide = gpu_layout_is_wide(layout),
             .interleaved = gpu_layout_is_interleaved(layout),
             .shift = gpu_layout_shift(layout),
             .chroma_left = turn >> 1 & 1,

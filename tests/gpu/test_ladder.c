@@ -121,11 +121,13 @@ static double psnr(const AVFrame *a, const AVFrame *b)
     return squares > 0 ? 10 * log10(255.0 * 255 * samples / squares) : INFINITY;
 }
 
-static AVFrame *cpu_scaled(const AVFrame *from, const struct gpu_ladder_rung *rung)
+/* color: H.273's primaries, transfer and matrix, all of one number; 2: as they are. */
+static AVFrame *cpu_scaled_to(const AVFrame *from, const struct gpu_ladder_rung *rung, int color)
 {
     struct cpu_scale *scale = NULL;
     struct sl_failure why = {0};
-    struct cpu_scale_target target = {rung->layout, rung->width, rung->height, 2, 2, 2, false};
+    struct cpu_scale_target target = {rung->layout, rung->width, rung->height, color,
+                                      color,        color,       false};
     AVFrame *into = frame_make(rung->layout == HAL_P010 ? AV_PIX_FMT_P010LE : AV_PIX_FMT_NV12,
                                rung->width, rung->height);
     if (cpu_scale_open(from, &target, &scale, &why) != SL_OK ||
@@ -133,6 +135,11 @@ static AVFrame *cpu_scaled(const AVFrame *from, const struct gpu_ladder_rung *ru
         fail_msg("%s", why.message);
     cpu_scale_close(&scale);
     return into;
+}
+
+static AVFrame *cpu_scaled(const AVFrame *from, const struct gpu_ladder_rung *rung)
+{
+    return cpu_scaled_to(from, rung, 2);
 }
 
 static void need_kernels(void)
@@ -161,9 +168,11 @@ static void test_rungs_are_those_of_the_cpu(void **state)
     need_kernels();
     static const enum AVPixelFormat formats[] = {AV_PIX_FMT_YUV420P, AV_PIX_FMT_NV12,
                                                  AV_PIX_FMT_YUV420P10LE, AV_PIX_FMT_P010LE};
-    for (size_t f = 0; f < 4; f++) {
+    for (size_t turn = 0; turn < 8; turn++) {
+        size_t f = turn % 4;
         AVFrame *host = frame_make(formats[f], 640, 360);
         AVFrame *planar = frame_make(f < 2 ? AV_PIX_FMT_YUV420P : AV_PIX_FMT_YUV420P10LE, 640, 360);
+        host->color_range = planar->color_range = turn < 4 ? AVCOL_RANGE_MPEG : AVCOL_RANGE_JPEG;
         frame_paint(host, 0);
         frame_paint(planar, 0);
         AVFrame *from = formats[f] == AV_PIX_FMT_NV12 || formats[f] == AV_PIX_FMT_P010LE
@@ -183,8 +192,10 @@ static void test_rungs_are_those_of_the_cpu(void **state)
             assert_ptr_equal(out[i]->hw_frames_ctx->data, gpu_ladder_surfaces(ladder, i)->data);
             assert_int_equal(out[i]->format, AV_PIX_FMT_CUDA);
             double near = psnr(made, truth);
-            print_message("%s to %dx%d %s: %.1f dB of the CPU's\n", av_get_pix_fmt_name(formats[f]),
+            print_message("%s%s to %dx%d %s: %.1f dB of the CPU's\n",
+                          av_get_pix_fmt_name(formats[f]), turn < 4 ? "" : " of full range",
                           out[i]->width, out[i]->height, av_get_pix_fmt_name(made->format), near);
+            assert_int_equal(out[i]->color_range, AVCOL_RANGE_MPEG);
             /* Two dithers of different patterns stand against each other where 10 bits become 8. */
             if (near < (f >= 2 && made->format == AV_PIX_FMT_NV12 ? 50 : 52))
                 fail_msg("rung %d is %.1f dB from the CPU's", i, near);
@@ -376,15 +387,27 @@ static void test_what_is_the_cpus_is_refused_by_name(void **state)
                                        .color_matrix = 1};
     refused(frame_make(AV_PIX_FMT_YUV444P, 640, 360), &params, "not pictures of the kind yuv444p");
     refused(frame_make(AV_PIX_FMT_YUV420P12LE, 640, 360), &params, "yuv420p12le");
-    AVFrame *full = frame_make(AV_PIX_FMT_YUV420P, 640, 360);
-    full->color_range = AVCOL_RANGE_JPEG;
-    refused(full, &params, "leaves a picture in its full range");
+    params.full_range = true;
+    refused(frame_make(AV_PIX_FMT_YUV420P, 640, 360), &params,
+            "leaves a picture in its limited range");
+    params.full_range = false;
     AVFrame *other = frame_make(AV_PIX_FMT_YUV420P, 640, 360);
     other->colorspace = AVCOL_SPC_BT470BG;
     refused(other, &params, "leaves a picture in its colours");
     static uint16_t table[GPU_TONE_SIDE * GPU_TONE_SIDE * GPU_TONE_SIDE * 3];
     params.tones = table;
-    refused(frame_make(AV_PIX_FMT_NV12, 640, 360), &params, "maps tones of 10 bits");
+    struct gpu_ladder *ladder = NULL;
+    struct sl_failure why = {0};
+    AVFrame *from = frame_make(AV_PIX_FMT_NV12, 640, 360), *out[1] = {av_frame_alloc()};
+    assert_int_equal(gpu_ladder_open(context, from, &params, &ladder, &why), SL_OK);
+    assert_int_equal(gpu_ladder_run(ladder, from, out, &why), SL_OK);
+    av_frame_unref(out[0]);
+    from->colorspace = AVCOL_SPC_BT470BG;
+    assert_int_equal(gpu_ladder_run(ladder, from, out, &why), SL_EUNSUPPORTED);
+    assert_non_null(strstr(why.message, "maps the colours that the source began with"));
+    gpu_ladder_close(&ladder);
+    av_frame_free(&out[0]);
+    av_frame_free(&from);
 }
 
 /* A phone held upright, its picture cropped: against the CPU's scaler over the picture that was turned before. */
@@ -431,7 +454,7 @@ static void test_pictures_are_turned_and_cropped_on_the_way(void **state)
     av_frame_free(&turned);
 }
 
-/* As bright as 1000 nits of PQ at most, and within colours that there are. */
+/* Colours that there are; of HDR10 no brighter than 1000 nits. */
 static void frame_dim(AVFrame *frame)
 {
     const AVPixFmtDescriptor *desc = av_pix_fmt_desc_get(frame->format);
@@ -439,11 +462,17 @@ static void frame_dim(AVFrame *frame)
         for (int y = 0; y < (c ? frame->height / 2 : frame->height); y++)
             for (int x = 0; x < (c ? frame->width / 2 : frame->width); x++) {
                 const AVComponentDescriptor *comp = &desc->comp[c];
-                uint16_t *at = (uint16_t *)(void *)(frame->data[comp->plane] +
-                                                    (ptrdiff_t)y * frame->linesize[comp->plane] +
-                                                    (ptrdiff_t)x * comp->step + comp->offset);
-                int level = *at >> comp->shift;
-                *at = (uint16_t)((c ? 512 + (level - 512) / 4 : level * 3 / 4) << comp->shift);
+                uint8_t *at = frame->data[comp->plane] +
+                              (ptrdiff_t)y * frame->linesize[comp->plane] +
+                              (ptrdiff_t)x * comp->step + comp->offset;
+                uint16_t *word = (uint16_t *)(void *)at;
+                int grey = 1 << (comp->depth - 1);
+                int level = comp->depth > 8 ? *word >> comp->shift : *at;
+                level = c ? grey + (level - grey) / 4 : level * 3 / 4;
+                if (comp->depth > 8)
+                    *word = (uint16_t)(level << comp->shift);
+                else
+                    *at = (uint8_t)level;
             }
 }
 
@@ -479,7 +508,7 @@ static void test_hdr_becomes_sdr_as_the_cpus_filters_make_it(void **state)
             both[i]->chroma_location = AVCHROMA_LOC_LEFT;
             both[i]->pts = 0;
         }
-        if (media_tone_table(host, &how, GPU_TONE_SIDE, GPU_TONE_STEP, table, &why) != SL_OK ||
+        if (media_tone_table(host, 10, &how, GPU_TONE_SIDE, GPU_TONE_STEP, table, &why) != SL_OK ||
             media_filter_frame(&filter, truth, &why) != SL_OK)
             fail_msg("%s", why.message);
         struct gpu_ladder_params params = {.rungs = {rungs[0], rungs[1]},
@@ -510,6 +539,82 @@ static void test_hdr_becomes_sdr_as_the_cpus_filters_make_it(void **state)
         av_frame_free(&from);
         av_frame_free(&host);
         av_frame_free(&truth);
+    }
+    free(table);
+}
+
+/* BT.601, BT.2020 and full range as BT.709, decoded on the CPU and on the GPU, against the CPU's scaler. */
+static void test_colours_become_those_of_the_cpus_scaler(void **state)
+{
+    (void)state;
+    need_kernels();
+    uint16_t *table = malloc(sizeof(uint16_t[3]) * GPU_TONE_SIDE * GPU_TONE_SIDE * GPU_TONE_SIDE);
+    assert_non_null(table);
+    const struct gpu_ladder_rung rungs[] = {
+        {HAL_NV12, 320, 180}, {HAL_NV12, 160, 90}, {HAL_P010, 160, 90}};
+    /* beyond: colours that BT.709 does not have, where the table's corners cut what the CPU clips. */
+    static const struct {
+        enum AVPixelFormat planar, given;
+        int primaries, transfer, matrix;
+        enum AVColorRange range;
+        bool dimmer, beyond;
+    } cases[] = {
+        {AV_PIX_FMT_YUV420P, AV_PIX_FMT_NV12, 5, 6, 5, AVCOL_RANGE_MPEG, false, false},
+        {AV_PIX_FMT_YUV420P, AV_PIX_FMT_YUV420P, 6, 6, 6, AVCOL_RANGE_JPEG, false, false},
+        {AV_PIX_FMT_YUV420P, AV_PIX_FMT_YUV420P, 1, 1, 7, AVCOL_RANGE_MPEG, false, false},
+        {AV_PIX_FMT_YUV420P10LE, AV_PIX_FMT_P010LE, 9, 14, 9, AVCOL_RANGE_MPEG, true, false},
+        {AV_PIX_FMT_YUV420P10LE, AV_PIX_FMT_P010LE, 9, 14, 9, AVCOL_RANGE_MPEG, false, true},
+        {AV_PIX_FMT_YUV420P10LE, AV_PIX_FMT_YUV420P10LE, 9, 14, 9, AVCOL_RANGE_JPEG, true, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct sl_failure why = {0};
+        struct plan_picture how = {.primaries = 1, .transfer = 1, .matrix = 1};
+        AVFrame *both[2] = {frame_make(cases[i].given, 320, 180),
+                            frame_make(cases[i].planar, 320, 180)};
+        for (int b = 0; b < 2; b++) {
+            frame_paint(both[b], (int)i);
+            frame_dim(both[b]);
+            if (cases[i].dimmer)
+                frame_dim(both[b]);
+            both[b]->color_primaries = cases[i].primaries;
+            both[b]->color_trc = cases[i].transfer;
+            both[b]->colorspace = cases[i].matrix;
+            both[b]->color_range = cases[i].range;
+            both[b]->chroma_location = AVCHROMA_LOC_LEFT;
+        }
+        bool surface = cases[i].given != cases[i].planar;
+        AVFrame *from = surface ? upload(both[0]) : av_frame_clone(both[0]);
+        AVFrame *out[3] = {av_frame_alloc(), av_frame_alloc(), av_frame_alloc()};
+        struct gpu_ladder_params params = {.rungs = {rungs[0], rungs[1], rungs[2]},
+                                           .rung_count = 3,
+                                           .color_primaries = 1,
+                                           .color_transfer = 1,
+                                           .color_matrix = 1,
+                                           .tones = table};
+        struct gpu_ladder *ladder = NULL;
+        if (media_tone_table(from, av_pix_fmt_desc_get(cases[i].planar)->comp[0].depth, &how,
+                             GPU_TONE_SIDE, GPU_TONE_STEP, table, &why) != SL_OK ||
+            gpu_ladder_open(context, from, &params, &ladder, &why) != SL_OK ||
+            gpu_ladder_run(ladder, from, out, &why) != SL_OK)
+            fail_msg("%s", why.message);
+        for (int r = 0; r < 3; r++) {
+            AVFrame *made = download(out[r]), *wanted = cpu_scaled_to(both[1], &rungs[r], 1);
+            double near = psnr(made, wanted);
+            print_message("%s of %d, %d, %d%s, rung %d: %.1f dB of the CPU's\n",
+                          av_get_pix_fmt_name(cases[i].given), cases[i].primaries,
+                          cases[i].transfer, cases[i].matrix,
+                          cases[i].range == AVCOL_RANGE_JPEG ? " in full range" : "", r, near);
+            assert_int_equal(out[r]->colorspace, AVCOL_SPC_BT709);
+            assert_int_equal(out[r]->color_range, AVCOL_RANGE_MPEG);
+            if (near < (cases[i].beyond ? 40 : 51))
+                fail_msg("rung %d is %.1f dB from the CPU's", r, near);
+            av_frame_free(&made);
+            av_frame_free(&wanted);
+            av_frame_free(&out[r]);
+        }
+        gpu_ladder_close(&ladder);
+        av_frame_free(&from);
+        av_frame_free(&both[0]);
+        av_frame_free(&both[1]);
     }
     free(table);
 }
@@ -608,6 +713,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_hdr_becomes_sdr_as_the_cpus_filters_make_it),
         cmocka_unit_test(test_pictures_for_cpus_come_back_in_planes),
         cmocka_unit_test(test_pictures_for_cpus_outlive_their_ladder),
+        cmocka_unit_test(test_colours_become_those_of_the_cpus_scaler),
         cmocka_unit_test(test_surfaces_wait_while_sources_change),
         cmocka_unit_test(test_what_is_the_cpus_is_refused_by_name),
         cmocka_unit_test(test_psnr_and_ssim_are_libavfilters),
