@@ -27,7 +27,7 @@
 struct check_cuda cuda;
 
 static void *module;
-static int wrong;
+int check_wrong;
 static int rounds; /* of each timing */
 
 void check_must(int result, const char *call)
@@ -38,7 +38,7 @@ void check_must(int result, const char *call)
     exit(1);
 }
 
-static double now_ms(void)
+double check_now_ms(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -107,8 +107,8 @@ static void *image_read(const char *path)
     return image;
 }
 
-static void launch(const char *name, const unsigned grid[3], unsigned threads, unsigned shared,
-                   void *args)
+void check_launch(const char *name, const unsigned grid[3], unsigned threads, unsigned shared,
+                  void *args)
 {
     static struct {
         const char *name;
@@ -133,7 +133,7 @@ static int by_size(const void *a, const void *b)
 }
 
 /* The median time of work(arg, turn), in milliseconds. */
-static double time_of(void (*work)(void *arg, int turn), void *arg)
+double check_time(void (*work)(void *arg, int turn), void *arg)
 {
     static void *from, *to;
     double times[TIMES_MAX];
@@ -179,7 +179,7 @@ static double shape_samples(const struct shape *s)
     return 1.5 * s->width * s->height * (gpu_layout_is_wide(s->layout) ? 2 : 1);
 }
 
-static void noise_fill(uint8_t *bytes, size_t count, bool ten_bit, uint32_t seed)
+void check_noise(uint8_t *bytes, size_t count, bool ten_bit, uint32_t seed)
 {
     for (size_t i = 0; i < count; i++) {
         seed = seed * 1664525u + 1013904223u;
@@ -210,7 +210,7 @@ static bool ladder_open(struct ladder *l)
     }
     if (gpu_scale_make(&l->params, &l->scale, &why) != SL_OK) {
         fprintf(stderr, "gpu-check: %s\n", why.message);
-        wrong++;
+        check_wrong++;
         return false;
     }
     return true;
@@ -243,7 +243,7 @@ static bool ladder_true(const struct gpu_scale_params *params, double *twin_ms)
     uint64_t host_targets[GPU_RUNGS_MAX], targets[GPU_RUNGS_MAX], from = 0;
     memcpy(host.blob, l.scale.blob, l.scale.blob_bytes);
     gpu_scale_place(&host, (uintptr_t)host.blob);
-    noise_fill(source, l.source.bytes, gpu_layout_is_wide(params->layout), 7);
+    check_noise(source, l.source.bytes, gpu_layout_is_wide(params->layout), 7);
     MUST(cuda.alloc(&l.tables, l.scale.blob_bytes));
     gpu_scale_place(&l.scale, l.tables);
     MUST(cuda.upload(l.tables, l.scale.blob, l.scale.blob_bytes));
@@ -261,11 +261,11 @@ static bool ladder_true(const struct gpu_scale_params *params, double *twin_ms)
     unsigned grid[3] = {l.scale.blocks, 1, 1}, block[3] = {l.scale.threads, 1, 1};
     void *host_params[] = {&host_args};
     ladder_args(&l, (uintptr_t)host.blob, (uintptr_t)source, host_targets, 0, &host_args);
-    double before = now_ms();
+    double before = check_now_ms();
     gpu_twin_find(l.scale.kernel)->run(grid, block, host_params);
-    *twin_ms = now_ms() - before;
+    *twin_ms = check_now_ms() - before;
     ladder_args(&l, l.tables, from, targets, 0, &args);
-    launch(l.scale.kernel, grid, l.scale.threads, l.scale.shared_bytes, &args);
+    check_launch(l.scale.kernel, grid, l.scale.threads, l.scale.shared_bytes, &args);
     bool same = true;
     for (int r = 0; r < params->rung_count; r++) {
         MUST(cuda.download(got[r], targets[r], l.targets[r].bytes));
@@ -287,7 +287,7 @@ static bool ladder_true(const struct gpu_scale_params *params, double *twin_ms)
     free(host.blob);
     free(source);
     gpu_scale_free(&l.scale);
-    wrong += !same;
+    check_wrong += !same;
     return same;
 }
 
@@ -304,8 +304,8 @@ static void ladder_turn(void *arg, int turn)
     for (int i = work->first; i < work->end; i++) {
         const struct gpu_scale *scale = &work->ladders[i].scale;
         unsigned grid[3] = {scale->blocks, 1, (unsigned)work->ladders[0].params.batch};
-        launch(scale->kernel, grid, scale->threads, scale->shared_bytes,
-               &work->args[i][turn % work->sets]);
+        check_launch(scale->kernel, grid, scale->threads, scale->shared_bytes,
+                     &work->args[i][turn % work->sets]);
     }
 }
 
@@ -345,7 +345,7 @@ static bool ladder_time(const struct gpu_scale_params *params, struct ladder_tim
     device_address pool;
     MUST(cuda.alloc(&pool, frame * (size_t)batch * (size_t)work->sets));
     uint8_t *noise = malloc(all->source.bytes);
-    noise_fill(noise, all->source.bytes, gpu_layout_is_wide(params->layout), 3);
+    check_noise(noise, all->source.bytes, gpu_layout_is_wide(params->layout), 3);
     for (int i = 0; i <= rungs; i++)
         work->args[i] = calloc((size_t)work->sets, sizeof *work->args[i]);
     for (int s = 0; s < work->sets; s++)
@@ -361,14 +361,14 @@ static bool ladder_time(const struct gpu_scale_params *params, struct ladder_tim
         }
     work->first = 0;
     work->end = 1;
-    out->fused_ms = time_of(ladder_turn, work) / batch;
+    out->fused_ms = check_time(ladder_turn, work) / batch;
     work->first = 1;
     work->end = rungs + 1;
-    out->apart_ms = time_of(ladder_turn, work) / batch;
+    out->apart_ms = check_time(ladder_turn, work) / batch;
     for (int r = 0; r < rungs; r++) {
         work->first = r + 1;
         work->end = r + 2;
-        out->apart_each_ms[r] = time_of(ladder_turn, work) / batch;
+        out->apart_each_ms[r] = check_time(ladder_turn, work) / batch;
     }
     out->fused_gb_per_s = (double)bytes / out->fused_ms / 1e6;
     MUST(cuda.release(pool));
@@ -394,8 +394,8 @@ static void measure_turn(void *arg, int turn)
 {
     struct measure_work *work = arg;
     (void)turn;
-    launch(work->which ? "ssim" : "sse", work->grids[work->which], GPU_MEASURE_THREADS, 0,
-           &work->args);
+    check_launch(work->which ? "ssim" : "sse", work->grids[work->which], GPU_MEASURE_THREADS, 0,
+                 &work->args);
 }
 
 /* Luma of a batch of pairs: the kernels' figures, the twins', and both times for one picture. */
@@ -411,7 +411,7 @@ static void measures_check(FILE *report, int32_t width, int32_t height)
     work.args.stride_a = work.args.stride_b = width;
     for (int p = 0; p < 2; p++) {
         pictures[p] = malloc(bytes);
-        noise_fill(pictures[p], bytes, false, 11);
+        check_noise(pictures[p], bytes, false, 11);
         for (size_t i = 0; p && i < bytes; i++)
             pictures[p][i] = (uint8_t)((pictures[p][i] * 3 + (i * 7 % 64)) / 4);
         for (int f = 0; f < batch; f++) {
@@ -433,9 +433,9 @@ static void measures_check(FILE *report, int32_t width, int32_t height)
         host.a[0] = (uintptr_t)pictures[0];
         host.b[0] = (uintptr_t)pictures[1];
         host.sums = (uintptr_t)&truth;
-        double before = now_ms();
+        double before = check_now_ms();
         gpu_twin_find(k ? "ssim" : "sse")->run(one, block, params);
-        twin_ms[k] = now_ms() - before;
+        twin_ms[k] = check_now_ms() - before;
         work.which = k;
         MUST(cuda.fill(sums, 0, sizeof got));
         measure_turn(&work, 0);
@@ -448,11 +448,11 @@ static void measures_check(FILE *report, int32_t width, int32_t height)
             worst = d > worst ? d : worst;
         }
         difference[k] = worst;
-        gpu_ms[k] = time_of(measure_turn, &work) / batch;
+        gpu_ms[k] = check_time(measure_turn, &work) / batch;
         ratio[k] = twin_ms[k] / gpu_ms[k];
         if (worst > 1e-4) {
             fprintf(stderr, "gpu-check: %s is %.6f off its twin\n", names[k], worst);
-            wrong++;
+            check_wrong++;
         }
         printf("%s %dx%d: %.4f ms on the GPU, %.1f ms by one core: %.0f times; off by %.2g\n",
                names[k], width, height, gpu_ms[k], twin_ms[k], ratio[k], worst);
@@ -490,7 +490,7 @@ static double copy_speed(void)
         MUST(cuda.alloc(&copy_ends[i], copy_bytes));
         MUST(cuda.fill(copy_ends[i], (unsigned char)(17 + i), copy_bytes));
     }
-    double ms = time_of(copy_turn, NULL);
+    double ms = check_time(copy_turn, NULL);
     for (int i = 0; i < 2; i++)
         MUST(cuda.release(copy_ends[i]));
     return 2.0 * (double)copy_bytes / ms / 1e6;
@@ -525,6 +525,7 @@ static void truths_check(FILE *report, int scale)
          .crop_top = 1,
          .batch = 1,
          .rotation_degrees = 90,
+         .full_range = true,
          .mirrored = true,
          .rung_count = 2,
          .rungs = {{HAL_NV12, 180, 320}, {HAL_P010, 90, 160}}},
@@ -630,87 +631,6 @@ static void device_tell(FILE *report, int device, const char *made_by)
            cuda.standin ? "; a STAND-IN: its times mean nothing" : "");
 }
 
-struct tone_work {
-    struct kernel_tone_args args;
-    unsigned grid[3];
-};
-
-static void tone_turn(void *arg, int turn)
-{
-    struct tone_work *work = arg;
-    (void)turn;
-    launch("tone", work->grid, GPU_TONE_THREADS, 0, &work->args);
-}
-
-/* A noisy picture of P010 through a smooth table: every byte against the twin, and the time of one picture. */
-static void tones_check(FILE *report, int32_t width, int32_t height)
-{
-    const size_t side = GPU_TONE_SIDE, corners = side * side * side;
-    const size_t luma = (size_t)width * (size_t)height * 2, bytes = luma + luma / 2;
-    uint32_t *table = malloc(corners * 8);
-    uint8_t *source = malloc(bytes), *truth = calloc(1, bytes), *got = malloc(bytes);
-    uint64_t on_gpu[3] = {0};
-    const size_t sizes[3] = {corners * 8, bytes, bytes};
-    for (size_t i = 0; i < corners; i++) {
-        size_t y = i % side, cb = i / side % side, cr = i / side / side;
-        uint32_t low = (uint32_t)(y * 900 + cb * 90), high = low + 900;
-        table[i] = (low > 65535 ? 65535 : low) | (high > 65535 ? 65535 : high) << 16;
-        table[corners + i] = (uint32_t)(cb * 1000) | (uint32_t)(cr * 1000) << 16;
-    }
-    noise_fill(source, bytes, true, 5);
-    for (int i = 0; i < 3; i++)
-        MUST(cuda.alloc(&on_gpu[i], sizes[i]));
-    MUST(cuda.upload(on_gpu[0], table, sizes[0]));
-    MUST(cuda.upload(on_gpu[1], source, bytes));
-    struct tone_work work = {
-        .args = {.lumas = on_gpu[0],
-                 .chromas = on_gpu[0] + corners * 4,
-                 .source = {.planes = {on_gpu[1], on_gpu[1] + luma},
-                            .strides = {width * 2, width * 2}},
-                 .targets = {on_gpu[2], on_gpu[2] + luma},
-                 .target_strides = {width * 2, width * 2},
-                 .width = width,
-                 .height = height,
-                 .wide = 1,
-                 .interleaved = 1,
-                 .shift = 6,
-                 .chroma_left = 1},
-        .grid = {((unsigned)width / 2 + GPU_TONE_WIDE - 1) / GPU_TONE_WIDE,
-                 ((unsigned)height / 2 + GPU_TONE_HIGH - 1) / GPU_TONE_HIGH, 1},
-    };
-    struct kernel_tone_args host = work.args;
-    const unsigned block[3] = {GPU_TONE_THREADS, 1, 1};
-    void *params[] = {&host};
-    host.lumas = (uintptr_t)table;
-    host.chromas = (uintptr_t)(table + corners);
-    for (int p = 0; p < 2; p++) {
-        host.source.planes[p] = (uintptr_t)source + (p ? luma : 0);
-        host.targets[p] = (uintptr_t)truth + (p ? luma : 0);
-    }
-    double before = now_ms();
-    gpu_twin_find("tone")->run(work.grid, block, params);
-    double twin_ms = now_ms() - before;
-    tone_turn(&work, 0);
-    MUST(cuda.download(got, on_gpu[2], bytes));
-    bool same = memcmp(got, truth, bytes) == 0;
-    if (!same)
-        fprintf(stderr, "gpu-check: tone, %dx%d: not the twin's picture\n", width, height);
-    wrong += !same;
-    double gpu_ms = time_of(tone_turn, &work);
-    printf("tone %dx%d: %s, %.4f ms on the GPU\n", width, height,
-           same ? "equal to the twin" : "DIFFERS", gpu_ms);
-    fprintf(report,
-            "  \"tones\": {\"width\": %d, \"height\": %d, \"equal\": %s, \"gpu_ms\": %.5f, "
-            "\"twin_ms\": %.1f},\n",
-            width, height, same ? "true" : "false", gpu_ms, twin_ms);
-    for (int i = 0; i < 3; i++)
-        MUST(cuda.release(on_gpu[i]));
-    free(table);
-    free(source);
-    free(truth);
-    free(got);
-}
-
 int main(int argc, char **argv)
 {
     int devices = 0, device = 0;
@@ -733,10 +653,10 @@ int main(int argc, char **argv)
     MUST(cuda.context(&context, 0, device));
     fprintf(report, "{\n");
     device_tell(report, device, argv[2]);
-    double before = now_ms();
+    double before = check_now_ms();
     MUST(cuda.module(&module, image));
-    printf("kernels loaded in %.0f ms\n", now_ms() - before);
-    fprintf(report, "  \"load_ms\": %.1f,\n", now_ms() - before);
+    printf("kernels loaded in %.0f ms\n", check_now_ms() - before);
+    fprintf(report, "  \"load_ms\": %.1f,\n", check_now_ms() - before);
     int scale = cuda.standin ? 8 : 1;
     rounds = cuda.standin ? 1 : 31;
     double copy = copy_speed();
@@ -745,7 +665,7 @@ int main(int argc, char **argv)
     truths_check(report, scale);
     double fused_ms = ladders_time(report, scale, copy);
     measures_check(report, 3840 / scale, 2160 / scale / 16 * 16);
-    tones_check(report, 3840 / scale / 64 * 64, 2160 / scale / 16 * 16);
+    check_filters(report, 3840 / scale / 64 * 64, 2160 / scale / 16 * 16);
     check_nvenc(report, context);
     double nvdec_ms =
         check_nvdec(report, context, 3840 / scale, 2160 / scale / 16 * 16, 240 / scale);
@@ -757,8 +677,9 @@ int main(int argc, char **argv)
     } else {
         fprintf(report, "null,\n");
     }
-    fprintf(report, "  \"wrong\": %d\n}\n", wrong);
+    fprintf(report, "  \"wrong\": %d\n}\n", check_wrong);
     fclose(report);
-    printf("%s: %s\n", argv[3], wrong ? "something is WRONG" : "all that was checked is right");
-    return wrong != 0;
+    printf("%s: %s\n", argv[3],
+           check_wrong ? "something is WRONG" : "all that was checked is right");
+    return check_wrong != 0;
 }

@@ -48,6 +48,20 @@ extern struct check_cuda cuda;
 #define MUST(call) check_must((call), #call)
 void check_must(int result, const char *call);
 
+/* How many checks failed. */
+extern int check_wrong;
+
+double check_now_ms(void);
+/* Words of 10 bits have them at their tops. */
+void check_noise(uint8_t *bytes, size_t count, bool ten_bit, uint32_t seed);
+void check_launch(const char *name, const unsigned grid[3], unsigned threads, unsigned shared,
+                  void *args);
+/* The median time of work(arg, turn), in milliseconds. */
+double check_time(void (*work)(void *arg, int turn), void *arg);
+
+/* Writes the members of "tones" and "deinterlaced". */
+void check_filters(FILE *report, int32_t width, int32_t height);
+
 /* Writes the members of "nvenc" (what the driver says of an encode engine) and of "nvdec" (time of a frame). context: CUDA's. */
 void check_nvenc(FILE *report, void *context);
 /* Returns milliseconds of a decoded 2160p frame; 0: not seen. */
