@@ -36,6 +36,7 @@ struct lease_run {
     struct job job;
     struct lease_worker worker;
     int32_t sessions; /* that its report tells of */
+    bool fed;         /* the same */
     int64_t start_ns, end_ns;
     int64_t progress_at_ns, done, total;
     int input_fds[JOB_INPUTS_MAX];
@@ -344,6 +345,7 @@ static int report_make(struct lease_run *run, const struct control_frame *frame,
             memcpy(report.device_id, out->device_id, sizeof report.device_id);
         if (report.step == STEP_TRANSCODE)
             run->sessions = report.transcode.sessions;
+        run->fed = report.feed_device_id[0] != '\0';
         memcpy(out->device_id, report.device_id, sizeof out->device_id);
         report.cpu_ns = costs->cpu_ns;
         report.wall_ns = run->end_ns - run->start_ns;
@@ -404,7 +406,7 @@ static void work(struct lease_run *run, struct lease_result *out)
     if (!code)
         report_make(run, &frame, &costs, out, why);
     if (stays)
-        lease_worker_give(&run->worker, why->code == SL_OK);
+        lease_worker_give(&run->worker, why->code == SL_OK, run->fed);
     if (!verdict)
         own_failure_soften(why);
     control_frame_fini(&frame);

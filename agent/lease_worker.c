@@ -59,7 +59,7 @@ static bool feed_take(struct lease_worker *w, struct job *job)
     const struct lease_place *place = w->place;
     char prefer[DEVICE_ID_BYTES];
     struct sl_failure why = {0};
-    if (!w->claim.device_id[0] || !can_be_fed(job))
+    if (!w->claim.device_id[0] || !can_be_fed(job) || worker_warm_is_unfed(place->warm, w->video))
         return false;
     worker_warm_device(place->warm, w->video, true, prefer);
     if (!device_table_feed(place->devices, prefer, &w->feed))
@@ -118,9 +118,12 @@ void lease_worker_end(struct lease_worker *w, int64_t patience_ns, struct worker
         worker_pool_done(w->place->pool);
 }
 
-void lease_worker_give(struct lease_worker *w, bool well)
+void lease_worker_give(struct lease_worker *w, bool well, bool fed)
 {
-    if (well)
+    bool in_vain = w->feed.device_id[0] && !fed;
+    if (well && in_vain)
+        worker_warm_unfed(w->place->warm, w->video);
+    if (well && !in_vain)
         worker_warm_give(w->place->warm, w->video, w->on_gpu ? &w->claim : &w->feed, &w->process);
     else
         worker_process_reap(&w->process, 0, NULL);

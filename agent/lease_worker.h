@@ -31,8 +31,8 @@ int lease_worker_take(struct lease_worker *w, const struct lease_place *place,
 const char *lease_worker_driver(const struct lease_worker *w);
 /* Ends the process, waiting for patience_ns, and says what it cost. */
 void lease_worker_end(struct lease_worker *w, int64_t patience_ns, struct worker_costs *out);
-/* Instead of ending it, after its last word: well: it may serve the next lease. */
-void lease_worker_give(struct lease_worker *w, bool well);
+/* Instead of ending it, after its last word: well: it may serve the next lease. fed: a GPU made the pictures, as it said. */
+void lease_worker_give(struct lease_worker *w, bool well, bool fed);
 /* The lease has ended with failure (code 0: well), having had so many sessions open. Says so of the device, learns, names
  * the device in the failure, and releases the claim. */
 void lease_worker_settle(struct lease_worker *w, struct sl_failure *failure, int32_t sessions);

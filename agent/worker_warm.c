@@ -28,6 +28,8 @@ struct worker_warm {
     struct idle idle[WARM_IDLE_MAX]; /* the longest idle first */
     int32_t count;
     uint32_t started;
+    int64_t unfed[WARM_UNFED_MAX]; /* videos; the oldest is replaced */
+    uint32_t unfed_count;
     bool quit;
 };
 
@@ -137,6 +139,23 @@ void worker_warm_device(struct worker_warm *warm, struct video_id video, bool fe
         if (warm->idle[i].video.v == video.v && warm->idle[i].feeds == feeds)
             memcpy(out, warm->idle[i].device_id, DEVICE_ID_BYTES);
     pthread_mutex_unlock(&warm->lock);
+}
+
+void worker_warm_unfed(struct worker_warm *warm, struct video_id video)
+{
+    pthread_mutex_lock(&warm->lock);
+    warm->unfed[warm->unfed_count++ % WARM_UNFED_MAX] = video.v;
+    pthread_mutex_unlock(&warm->lock);
+}
+
+bool worker_warm_is_unfed(struct worker_warm *warm, struct video_id video)
+{
+    bool found = false;
+    pthread_mutex_lock(&warm->lock);
+    for (uint32_t i = 0; i < warm->unfed_count && i < WARM_UNFED_MAX; i++)
+        found |= warm->unfed[i] == video.v;
+    pthread_mutex_unlock(&warm->lock);
+    return found;
 }
 
 /* With the lock held: the one that waited for this video and device, or a place on the device for another. */

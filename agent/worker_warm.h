@@ -23,6 +23,7 @@
 #define WARM_LEASES_MAX 32
 #define WARM_IDLE_NS    SL_S_TO_NS(15)
 #define WARM_IDLE_MAX   32
+#define WARM_UNFED_MAX  64
 
 struct worker_warm;
 
@@ -33,6 +34,10 @@ void worker_warm_close(struct worker_warm **warm);
 /* A device on which a worker of the video waits, or "". feeds: one that it feeds. */
 void worker_warm_device(struct worker_warm *warm, struct video_id video, bool feeds,
                         char out[DEVICE_ID_BYTES]);
+
+/* No GPU makes this video's pictures, as a lease has shown: it is not worth another try while it is among the last such. */
+void worker_warm_unfed(struct worker_warm *warm, struct video_id video);
+bool worker_warm_is_unfed(struct worker_warm *warm, struct video_id video);
 
 /* A worker for a lease of the video on the claim's device. One that has to be started is up within patience_ns, or its device
  * hangs. */

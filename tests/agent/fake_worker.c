@@ -310,7 +310,8 @@ static void device_perform(const struct job *job)
     getrlimit(RLIMIT_CPU, &cpu);
     struct report report = {.step = STEP_TRANSCODE};
     snprintf(report.device_id, sizeof report.device_id, "%s", job->device_id);
-    memcpy(report.feed_device_id, job->feed_device_id, sizeof report.feed_device_id);
+    if (strcmp(scenario, "unfed") != 0)
+        memcpy(report.feed_device_id, job->feed_device_id, sizeof report.feed_device_id);
     report.transcode.sessions = sessions;
     report.transcode.frame_count = getpid();
     report.transcode.seam_first = cpu.rlim_cur;

@@ -412,6 +412,19 @@ static void test_a_gpu_feeds_cpu_leases_by_configuration_or_by_measurement(void 
     assert_string_equal(cpu_lease(1, "well").feed, "g0");
 }
 
+static void test_a_video_that_no_gpu_feeds_is_left_to_cpus(void **state)
+{
+    (void)state;
+    node_fed("g0", true);
+    struct outcome o = cpu_lease(1, "unfed");
+    assert_int_equal(o.result.failure.code, SL_OK);
+    assert_true(o.pid > 0 && is_gone(o.pid)); /* a context kept for nothing */
+    o = cpu_lease(1, "well");
+    assert_int_equal(o.result.failure.code, SL_OK);
+    assert_string_equal(o.feed, "");
+    assert_string_equal(cpu_lease(2, "well").feed, "g0");
+}
+
 static void test_a_lost_feeder_is_its_own_fault_and_cpus_go_on_alone(void **state)
 {
     (void)state;
@@ -463,6 +476,7 @@ int main(void)
         GPU_TEST(test_refused_sessions_teach_the_limit),
         GPU_TEST(test_an_idle_worker_that_died_is_replaced),
         GPU_TEST(test_a_gpu_feeds_cpu_leases_by_configuration_or_by_measurement),
+        GPU_TEST(test_a_video_that_no_gpu_feeds_is_left_to_cpus),
         GPU_TEST(test_a_lost_feeder_is_its_own_fault_and_cpus_go_on_alone),
         GPU_TEST(test_a_feeder_whose_driver_does_not_open_costs_its_lease_nothing),
     };
