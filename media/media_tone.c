@@ -17,14 +17,16 @@ void media_tone_chain(const struct plan_picture *how, const char *format, char *
              how->tonemap_peak_nits / 100.0, format);
 }
 
-/* SDR is zimg's, as it is on the CPU (cpu/cpu_scale.h). */
+/* SDR is zimg's, as it is on the CPU (cpu/cpu_scale.h): by exact curves, which go on beyond black and white, so that colours which the
+ * target lacks come out alike. */
 static void colors_chain(const AVFrame *like, const struct plan_picture *how, const char *format,
                          char *out, size_t size)
 {
     if (media_color_is_hdr(like))
         media_tone_chain(how, format, out, size);
     else
-        snprintf(out, size, "zscale=primaries=%d:transfer=%d:matrix=%d:range=limited,format=%s",
+        snprintf(out, size,
+                 "zscale=primaries=%d:transfer=%d:matrix=%d:range=limited:agamma=0,format=%s",
                  how->primaries, how->transfer, how->matrix, format);
 }
 
