@@ -184,6 +184,19 @@ class Contract(CliCase):
         self.assertEqual(json.loads(self.cli("explain", VIDEO, "--json").stdout), explained)
         self.assertIn("no node is ready", self.cli("explain", VIDEO).stdout)
 
+    def test_devices_say_what_gpus_without_encoders_do(self):
+        told = {("faster", 1.125, "healthy"): "decodes and scales for the CPU: 1.12 x",
+                ("slower", 0.97, "healthy"): "not used: 0.97 x of the CPU alone",
+                ("always", None, "healthy"): "decodes and scales for the CPU, as configured",
+                ("never", None, "healthy"): "not used, as configured",
+                ("unmeasured", None, "healthy"): "not used: not measured yet (sluice bench)",
+                ("faster", 1.125, "quarantined"): "device_lost: gone"}
+        for (feed, ratio, health), text in told.items():
+            self.api.answers[("GET", "/api/v1/devices")] = (200, {"devices": [
+                {"device_id": "GPU-2", "kind": "nvenc", "name": "Computes only", "health": health, "encodes": [],
+                 "health_reason": None if health == "healthy" else text, "feed": feed, "feed_ratio": ratio}]})
+            self.assertTrue(self.cli("devices").stdout.rstrip().endswith(text), self.cli("devices").stdout)
+
     def test_list_follows_pages_and_prints_one_document(self):
         rows = [{"video_id": "v%013d" % i, "status": "ready", "priority": "normal", "policy": "default",
                  "created_at": "2026-11-21T06:00:00.000Z", "percent": 100} for i in range(5)]
@@ -598,6 +611,10 @@ if sys.argv[1:] == ["--probe-devices"]:
 assert sys.argv[1] == '--calibrate' and '--quick' in sys.argv, sys.argv
 if sys.argv[2] == 'nvenc:GPU-1':
     os.kill(os.getpid(), 11)
+if sys.argv[2] == 'nvenc:GPU-2':
+    print('x264\\th264\\tmedium\\t1080p\\t8\\t4\\t1\\t25.00\\t100.00\\talone', flush=True)
+    print('x264\\th264\\tmedium\\t1080p\\t8\\t4\\t1\\t28.00\\t112.00\\tfed', flush=True)
+    sys.exit(0)
 assert sys.argv[2] == 'cpu:cpu' and sys.argv[-2:] == ['--into', 'S/speeds'], sys.argv
 print('x264\\th264\\tmedium\\t720p\\t8\\t4\\t1\\t20.50\\t82.00', flush=True)
 sys.exit(0)""")
@@ -611,6 +628,11 @@ sys.exit(0)""")
         self.assertIn("82.0 Mpix/s", done.stdout)
         self.assertIn("stand-in", done.stdout)
         self.assertIn("nvenc:GPU-1: killed by signal 11", done.stderr)
+        # A GPU that encodes nothing is measured by what it brings to the CPUs.
+        self.assertIn("100.0 Mpix/s  the CPUs alone", done.stdout)
+        self.assertIn("112.0 Mpix/s  the GPU decodes and scales for them: 1.12 x, it will be used", done.stdout)
+        done = bench("--device", "GPU-2", "--json")
+        self.assertEqual([f["feed"] for f in json.loads(done.stdout)["figures"]], ["alone", "fed"])
         self.assertEqual(bench("--device", "nope").returncode, 3)
 
 
