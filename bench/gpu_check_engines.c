@@ -400,7 +400,7 @@ double check_nvdec(FILE *report, void *context, int32_t width, int32_t height, i
         printf("NVDEC H.264 %dx%d: %.3f ms a frame (of the easiest stream there is)\n", width,
                height, ms / timed);
     else if (d.failed == CUDA_NOT_SUPPORTED && !parser)
-        printf("NVDEC: this driver has no parser of H.264 (the stand-in decodes VP9 alone): not "
+        printf("NVDEC: this driver has no parser of H.264 (the stand-in has none): not "
                "timed\n");
     else
         printf("NVDEC: code %d after %d of %d frames\n", d.failed, d.shown, frames);

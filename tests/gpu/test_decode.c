@@ -306,6 +306,42 @@ static void test_nvdec_gives_the_frames_of_the_cpu(void **state)
     }
 }
 
+/* B-pictures that are referred to, open GOPs, weights, fields by macroblocks, scaling lists, slices, no keyframes at all. */
+static void test_h264_is_what_the_cpu_decodes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *input, *args;
+    } clips[] = {
+        {MOVING, "-g 20 -x264-params open-gop=1:bframes=3:b-pyramid=normal:weightp=2:ref=4"},
+        {MOVING, "-g 20 -x264-params cqm=jvt:bframes=2:direct=temporal:weightb=1:cabac=0"},
+        {MOVING, "-g 20 -profile:v baseline -x264-params slices=4:ref=2"},
+        {MOVING, "-x264-params keyint=20:intra-refresh=1:bframes=0"},
+        {MOVING, "-g 20 -qp 0 -preset ultrafast"},
+        {"testsrc2=size=192x128:rate=40:duration=2.5,tinterlace=interleave_top",
+         "-g 20 -flags +ildct+ilme -x264-params tff=1:bframes=2"},
+    };
+    for (size_t i = 0; i < sizeof clips / sizeof *clips; i++) {
+        struct source source;
+        char args[256];
+        bool left = false;
+        snprintf(args, sizeof args, "-c:v libx264 -crf 30 %s", clips[i].args);
+        source_open(&source, "mkv", clips[i].input, args);
+        struct asked asked = whole(&source);
+        context_open();
+        assert_true(gpu_decodes(&devices[0], &source.info.video));
+        assert_int_equal(same_as_cpu(&source, &asked, &left), source.index.count);
+        assert_false(left);
+        asked = middle(&source);
+        size_t rest = same_as_cpu(&source, &asked, &left);
+        assert_true(rest > 10 && rest < source.index.count);
+        asked.preroll = 1;
+        assert_int_equal(same_as_cpu(&source, &asked, &left), rest);
+        assert_false(left);
+        source_close(&source);
+    }
+}
+
 /* A few wait in filters; whoever kept more than the decoder has would stop it, and the CPU goes on. */
 static void test_surfaces_that_are_kept_do_not_stop_a_range(void **state)
 {
@@ -473,7 +509,8 @@ static void test_the_driver_says_what_it_decodes(void **state)
     assert_int_equal(row->layouts, 1u << HAL_NV12); /* this one has no ten bits */
     assert_int_equal(row->width_min, 128);
     assert_int_equal(row->width_max, 8192);
-    assert_null(row_of(CODEC_H264));
+    assert_non_null(row_of(CODEC_H264));
+    assert_null(row_of(CODEC_H265));
 }
 
 static void test_a_row_says_which_sources_are_decoded(void **state)
@@ -523,6 +560,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest whole_tests[] = {
         cmocka_unit_test(test_a_surface_is_the_picture_of_the_cpu),
         cmocka_unit_test(test_nvdec_gives_the_frames_of_the_cpu),
+        cmocka_unit_test(test_h264_is_what_the_cpu_decodes),
         cmocka_unit_test(test_surfaces_that_are_kept_do_not_stop_a_range),
         cmocka_unit_test(test_after_a_change_of_size_the_cpu_goes_on),
         cmocka_unit_test(test_av1_that_the_device_refuses_is_decoded_by_the_cpu),

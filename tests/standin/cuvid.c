@@ -9,6 +9,7 @@
 
 #include <ffnvcodec/dynlink_nvcuvid.h>
 
+#include "tests/standin/cuvid_h264.h"
 #include "tests/standin/soft_decode.h"
 #include "tests/standin/state.h"
 
@@ -32,6 +33,7 @@ static const struct codec {
     bool ten_bit;
     unsigned short real_width_min, real_height_min; /* of GPUs that one buys */
 } codecs[] = {
+    {cudaVideoCodec_H264, "h264", false, 48, 16},
     {cudaVideoCodec_VP9, "vp9", true, 128, 128},
 };
 
@@ -52,7 +54,8 @@ struct decoder {
     int device;
     CUVIDDECODECREATEINFO info;
     struct soft_decoder *soft;
-    size_t memory_bytes; /* of the surfaces that the vendor's would hold */
+    struct cuvid_h264 stream; /* what it is given, of H.264 */
+    size_t memory_bytes;      /* of the surfaces that the vendor's would hold */
     struct picture pictures[SURFACES_MAX];
     pthread_mutex_t lock; /* of the outputs: they are given back by whoever read last */
     struct output outputs[OUTPUTS_MAX];
@@ -160,6 +163,7 @@ static void decoder_free(struct decoder *decoder)
     if (decoder->memory_bytes)
         standin_memory_take(decoder->device, -(int64_t)decoder->memory_bytes, 0);
     soft_decoder_close(&decoder->soft);
+    cuvid_h264_free(&decoder->stream);
     pthread_mutex_destroy(&decoder->lock);
     decoder->magic = 0;
     free(decoder);
@@ -226,6 +230,23 @@ STANDIN_EXPORT CUresult cuvidDestroyDecoder(CUvideodecoder handle)
 
 /* ---- pictures ---- */
 
+/* Frames of VP9 come whole, of H.264 slices with fields of what parameter sets say. */
+static bool bytes_find(struct decoder *decoder, const CUVIDPICPARAMS *params, const uint8_t **data,
+                       size_t *bytes)
+{
+    *data = params->pBitstreamData;
+    *bytes = params->nBitstreamDataLen;
+    if (decoder->info.CodecType != cudaVideoCodec_H264)
+        return true;
+    if (!cuvid_h264_make(&decoder->stream, params))
+        return false;
+    if (cuvid_h264_begins(params))
+        soft_decoder_flush(decoder->soft);
+    *data = decoder->stream.bytes;
+    *bytes = decoder->stream.length;
+    return true;
+}
+
 /* As the vendor's, it shows something for whatever it was given: of what does not decode, grey. */
 STANDIN_EXPORT CUresult cuvidDecodePicture(CUvideodecoder handle, CUVIDPICPARAMS *params)
 {
@@ -240,9 +261,13 @@ STANDIN_EXPORT CUresult cuvidDecodePicture(CUvideodecoder handle, CUVIDPICPARAMS
     int spoilt = standin_picture(decoder->device, ENGINE_DECODE);
     if (standin_cuda_dead(decoder->context))
         return CUDA_ERROR_UNKNOWN;
+    const uint8_t *data;
+    size_t bytes;
+    if (!bytes_find(decoder, params, &data, &bytes))
+        return CUDA_NOT_SUPPORTED;
     struct picture *picture = &decoder->pictures[params->CurrPicIdx];
     av_frame_free(&picture->planes);
-    picture->planes = soft_decode(decoder->soft, params->pBitstreamData, params->nBitstreamDataLen);
+    picture->planes = soft_decode(decoder->soft, data, bytes);
     picture->spoilt = spoilt;
     return CUDA_SUCCESS;
 }

@@ -61,6 +61,11 @@ AVFrame *soft_decode(struct soft_decoder *decoder, const uint8_t *data, size_t b
     return picture;
 }
 
+void soft_decoder_flush(struct soft_decoder *decoder)
+{
+    avcodec_flush_buffers(decoder->codec);
+}
+
 void soft_decoder_close(struct soft_decoder **decoder)
 {
     struct soft_decoder *d = *decoder;

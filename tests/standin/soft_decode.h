@@ -23,6 +23,9 @@ struct soft_decoder *soft_decoder_open(const char *name);
 /* What these bytes, one coded picture, decode to: planar, of the size that they say. NULL: they do not decode. */
 AVFrame *soft_decode(struct soft_decoder *decoder, const uint8_t *data, size_t bytes);
 
+/* What comes has nothing to do with what came. */
+void soft_decoder_flush(struct soft_decoder *decoder);
+
 void soft_decoder_close(struct soft_decoder **decoder);
 
 #endif

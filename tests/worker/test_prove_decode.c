@@ -1,4 +1,4 @@
-/* What a GPU's driver says that it decodes is tried before it is relied upon; on tests/standin's NVDEC, which decodes VP9, and its
+/* What a GPU's driver says that it decodes is tried before it is relied upon; on tests/standin's NVDEC, which decodes H.264 and VP9, and its
  * VA driver, which decodes nothing. */
 #include <libavutil/log.h>
 #include <setjmp.h>
@@ -49,7 +49,7 @@ static int setup(void **state)
     return gpu_decode_context(&device, &context, &surface, &why);
 }
 
-/* The stand-ins do not decode H.264: libavcodec, given its context, decodes on the CPU, and every picture comes. */
+/* The stand-ins do not decode H.265: libavcodec, given its context, decodes on the CPU, and every picture comes. */
 static void test_a_device_that_cannot_decode_is_found_out(void **state)
 {
     (void)state;
@@ -62,7 +62,7 @@ static void test_a_device_that_cannot_decode_is_found_out(void **state)
     size_t extradata_bytes = 0;
     int32_t count = 0;
     struct hal_encode_params params = {
-        .codec = CODEC_H264,
+        .codec = CODEC_H265,
         .layout = HAL_NV12,
         .width = WIDTH,
         .height = HEIGHT,
@@ -93,11 +93,11 @@ static void test_a_device_that_cannot_decode_is_found_out(void **state)
     }
     assert_int_equal(count, FRAMES);
     assert_int_equal(
-        media_exact(context, CODEC_H264, extradata, extradata_bytes, packets, count, &why),
+        media_exact(context, CODEC_H265, extradata, extradata_bytes, packets, count, &why),
         SL_EUNSUPPORTED);
-    packets[0].bytes = 3;
+    memset(packets[0].data, 0xff, 8); /* the length of its first unit */
     assert_int_equal(
-        media_exact(context, CODEC_H264, extradata, extradata_bytes, packets, count, &why),
+        media_exact(context, CODEC_H265, extradata, extradata_bytes, packets, count, &why),
         SL_EDECODE);
     for (int32_t i = 0; i < count; i++)
         free(packets[i].data);
@@ -129,17 +129,19 @@ static void test_a_promise_to_decode_is_tried(void **state)
     assert_int_equal(decodes(&promising, CODEC_AV1), 0);
     /* What it does keeps its row. */
     assert_int_equal(decodes(&promising, CODEC_VP9), kind == DEVICE_NVENC ? BOTH : 0);
+    assert_int_equal(decodes(&promising, CODEC_H264), kind == DEVICE_NVENC ? 1u << HAL_NV12 : 0);
     assert_int_equal(promising.rows[0].layouts, device.rows[0].layouts);
 }
 
-/* Eight bits come first in the trial. */
+/* H.264 comes first in the trial, with one wrong picture. */
 static void test_wrong_pictures_are_found_out(void **state)
 {
     (void)state;
     struct hal_device wrong = device;
-    assert_int_equal(decodes(&wrong, CODEC_VP9), BOTH);
+    assert_int_equal(decodes(&wrong, CODEC_H264), 1u << HAL_NV12);
     prove_decode(&worker_backends, &wrong);
-    assert_int_equal(decodes(&wrong, CODEC_VP9), 1u << HAL_P010);
+    assert_int_equal(decodes(&wrong, CODEC_H264), 0);
+    assert_int_equal(decodes(&wrong, CODEC_VP9), BOTH);
 }
 
 /* Without an encoder there is nothing to try it with, and the CPU decodes. */
