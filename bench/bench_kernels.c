@@ -23,6 +23,7 @@
 #include "gpu/gpu_loader.h"
 #include "gpu/gpu_picture.h"
 #include "gpu/gpu_tone.h"
+#include "media/media_frame.h"
 #include "media/media_graph.h"
 #include "media/media_tone.h"
 
@@ -215,11 +216,7 @@ static void pictures_make(struct work *w)
         w->planar[i] = frame_make(AV_PIX_FMT_YUV420P, false);
         frame_paint(mixed, i);
         frame_paint(w->planar[i], i);
-#if LIBAVUTIL_VERSION_INT >= AV_VERSION_INT(58, 7, 100)
-        w->planar[i]->flags |= AV_FRAME_FLAG_INTERLACED | AV_FRAME_FLAG_TOP_FIELD_FIRST;
-#else
-        w->planar[i]->interlaced_frame = w->planar[i]->top_field_first = 1;
-#endif
+        media_frame_say_fields(w->planar[i], true);
         w->surfaces[i] = upload(mixed);
         av_frame_free(&mixed);
     }
@@ -283,7 +280,7 @@ static void tone_time(struct work *w, int rounds, double ms[2])
 static void fields_time(struct work *w, int rounds, double ms[2])
 {
     const struct rational time_base = {1, 25};
-    must(gpu_deinterlace_open(context, w->surfaces[0], &w->fields, &w->why), &w->why);
+    must(gpu_deinterlace_open(context, w->surfaces[0], false, &w->fields, &w->why), &w->why);
     ms[0] = time_of(fields_by_gpu, w, rounds);
     gpu_deinterlace_close(&w->fields);
     must(media_graph_open("bwdif=mode=send_frame:parity=auto:deint=interlaced", w->planar[0],

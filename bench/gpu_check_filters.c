@@ -167,6 +167,7 @@ static void fields_check(FILE *report, int32_t width, int32_t height, int32_t wi
         field_args(&host, sources, (uintptr_t)truth, width, height, wide);
         host.fields = there.fields = GPU_FIELDS_BETWEEN - way % 3;
         host.made = there.made = 1 - way / 3;
+        host.edges = there.edges = way % 2;
         double before = check_now_ms();
         gpu_twin_find("deinterlace")->run(work->grid, block, params);
         if (way == 0)

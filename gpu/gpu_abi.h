@@ -139,7 +139,7 @@ struct kernel_deinterlace_args {
     gpu_i32 wide, interleaved, shift; /* of the sources */
     gpu_i32 fields;                   /* enum gpu_fields */
     gpu_i32 made;                     /* rows that go: 0 the even ones, 1 the odd ones */
-    gpu_i32 reserved;
+    gpu_i32 edges; /* alone, but the three rows at each edge, which are made between */
 };
 
 /* ---- measures ---- */

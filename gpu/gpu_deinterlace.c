@@ -32,7 +32,8 @@ struct gpu_deinterlace {
     enum hal_layout layout;
     struct held held[HELD];
     struct held *before, *here, *after; /* of these; NULL: none yet; two may be one */
-    bool alone;                         /* the next one to be made is the first */
+    bool edges;
+    bool alone; /* the next one to be made is the first */
 };
 
 static int like_take(struct gpu_deinterlace *d, const AVFrame *like, struct sl_failure *why)
@@ -58,12 +59,13 @@ static int like_take(struct gpu_deinterlace *d, const AVFrame *like, struct sl_f
                             like->height, &d->pool, why);
 }
 
-int gpu_deinterlace_open(AVBufferRef *context, const AVFrame *like, struct gpu_deinterlace **out,
-                         struct sl_failure *why)
+int gpu_deinterlace_open(AVBufferRef *context, const AVFrame *like, bool edges,
+                         struct gpu_deinterlace **out, struct sl_failure *why)
 {
     struct gpu_deinterlace *d = calloc(1, sizeof *d);
     if (!d)
         return sl_fail(why, SL_ENOMEM, "no memory for a deinterlacer");
+    d->edges = edges;
     bool room = (d->context = av_buffer_ref(context)) && (d->like = av_frame_alloc());
     for (int i = 0; i < HELD && room; i++)
         room = (d->held[i].about = av_frame_alloc()) != NULL;
@@ -141,6 +143,7 @@ static int make(struct gpu_deinterlace *d, AVFrame *out, struct sl_failure *why)
         .shift = gpu_layout_shift(d->layout),
         .fields = GPU_FIELDS_WHOLE,
         .made = d->here->top_first,
+        .edges = d->edges,
     };
     for (int p = 0; p < 2; p++) {
         args.targets[p] = (gpu_u64)(uintptr_t)out->data[p];

@@ -20,9 +20,10 @@
 
 struct gpu_deinterlace;
 
-/* context: gpu_context's. like: a picture as they will come, in host memory or on the GPU. */
-int gpu_deinterlace_open(AVBufferRef *context, const AVFrame *like, struct gpu_deinterlace **out,
-                         struct sl_failure *why);
+/* context: gpu_context's. like: a picture as they will come, in host memory or on the GPU. edges: media_filter_first_edges, of the
+ * libavfilter that is to be like. */
+int gpu_deinterlace_open(AVBufferRef *context, const AVFrame *like, bool edges,
+                         struct gpu_deinterlace **out, struct sl_failure *why);
 
 /* The next picture, or NULL at the end, and what its decoder says of its fields. 1: out, an empty AVFrame, is the picture before
  * this one, with its times and colours; 0: there is none yet, or was none at all. */

@@ -153,7 +153,8 @@ static inline __attribute__((always_inline)) void
 channel_make(const struct channel *c, const struct kernel_deinterlace_args *args, struct lie lie)
 {
     int32_t values[256]; /* a stretch of a row at a time */
-    for (int32_t y = 0; y < c->height; y++)
+    for (int32_t y = 0; y < c->height; y++) {
+        const bool at_edge = args->edges && (y < 3 || y + 3 >= c->height);
         for (int32_t left = 0; left < c->width; left += 256) {
             struct channel part = *c;
             part.width = smaller(256, c->width - left);
@@ -162,7 +163,7 @@ channel_make(const struct channel *c, const struct kernel_deinterlace_args *args
             if (args->fields == GPU_FIELDS_WHOLE || (y & 1) != args->made)
                 for (int32_t x = 0; x < part.width; x++)
                     values[x] = get(lie, row_of(&part, HERE, y), x);
-            else if (args->fields == GPU_FIELDS_ALONE)
+            else if (args->fields == GPU_FIELDS_ALONE && !at_edge)
                 row_alone(&part, lie, y, values);
             else
                 row_between(&part, lie, y, values);
@@ -174,6 +175,7 @@ channel_make(const struct channel *c, const struct kernel_deinterlace_args *args
                 else
                     row[(left + x) * c->target_step] = (uint8_t)values[x];
         }
+    }
 }
 
 void twin_deinterlace(const unsigned grid[3], const unsigned block[3], void **args)

@@ -12,6 +12,7 @@
 #include "media/media_graph.h"
 #include "media/media_tone.h"
 
+#define DEINTERLACER "bwdif=mode=send_frame:parity=auto:deint=interlaced"
 #define CHAIN_BYTES  512
 /* A picture whose proportions differ by less than this from the planned ones is scaled to them. */
 #define ASPECT_SLACK 0.01
@@ -132,7 +133,7 @@ static int chain_make(const struct media_filter *filter, const AVFrame *frame, s
     const struct plan_picture *how = filter->params.how;
     *chain = (struct chain){0};
     if (how->deinterlace && !filter->params.fields_later)
-        add(chain, "bwdif=mode=send_frame:parity=auto:deint=interlaced");
+        add(chain, DEINTERLACER);
     else if (!how->deinterlace && media_frame_is_interlaced(frame))
         return sl_fail(why, SL_EUNSUPPORTED,
                        "the frame at %lld (1/%d s) is interlaced, and none of those that the probe "
@@ -378,6 +379,33 @@ int media_filter_frame(const struct media_filter_params *params, AVFrame *frame,
     return got == 0  ? sl_fail(why, SL_EDECODE, "the filters gave no picture")
            : got < 0 ? got
                      : SL_OK;
+}
+
+/* A picture of which only row 1 is bright, and that picture again: what looks at both leaves a row that does not move. */
+bool media_filter_first_edges(void)
+{
+    const struct rational time_base = {1, 25};
+    struct media_graph *graph = NULL;
+    struct sl_failure why = {0};
+    AVFrame *out = av_frame_alloc(), *frame = media_frame_make(HAL_I420, 16, 16);
+    bool found = false;
+    if (out && frame) {
+        for (int plane = 0; plane < 3; plane++)
+            memset(frame->data[plane], 0, (size_t)frame->linesize[plane] * (plane ? 8 : 16));
+        memset(frame->data[0] + frame->linesize[0], 255, 16);
+        media_frame_say_fields(frame, true);
+        int code = media_graph_open(DEINTERLACER, frame, time_base, &graph, &why);
+        for (int i = 0; i < 2 && code == SL_OK; i++) {
+            frame->pts = i;
+            code = media_graph_push(graph, frame, &why);
+        }
+        found = code == SL_OK && media_graph_pull(graph, out, &why) > 0 &&
+                out->data[0][out->linesize[0] + 8] == 255;
+    }
+    media_graph_close(&graph);
+    av_frame_free(&frame);
+    av_frame_free(&out);
+    return found;
 }
 
 void media_filter_close(struct media_filter **filter)

@@ -49,6 +49,10 @@ int media_filter_to_host(struct media_filter *filter, struct sl_failure *why);
 int media_filter_frame(const struct media_filter_params *params, AVFrame *frame,
                        struct sl_failure *why);
 
+/* Whether the deinterlacer here makes the rows at the edges of its first picture of more than that picture: some releases of
+ * libavfilter do, others do not, whatever their number. */
+bool media_filter_first_edges(void);
+
 void media_filter_close(struct media_filter **filter);
 
 #endif

@@ -111,6 +111,17 @@ bool media_frame_is_top_first(const AVFrame *frame)
 #endif
 }
 
+void media_frame_say_fields(AVFrame *frame, bool top_first)
+{
+#if LIBAVUTIL_VERSION_INT >= AV_VERSION_INT(58, 7, 100)
+    frame->flags &= ~AV_FRAME_FLAG_TOP_FIELD_FIRST;
+    frame->flags |= AV_FRAME_FLAG_INTERLACED | (top_first ? AV_FRAME_FLAG_TOP_FIELD_FIRST : 0);
+#else
+    frame->interlaced_frame = 1;
+    frame->top_field_first = top_first;
+#endif
+}
+
 static enum AVPixelFormat format_of(enum hal_layout layout)
 {
     switch (layout) {

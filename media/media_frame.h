@@ -26,6 +26,8 @@ uint64_t media_frame_hash(const AVFrame *frame);
 /* Does the decoder say that it holds two fields, and which of them is the earlier? */
 bool media_frame_is_interlaced(const AVFrame *frame);
 bool media_frame_is_top_first(const AVFrame *frame);
+/* Says so of a picture. */
+void media_frame_say_fields(AVFrame *frame, bool top_first);
 
 /* The picture as encoders take it; points into frame. */
 void media_frame_view(const AVFrame *frame, enum hal_layout layout, struct hal_frame *out);

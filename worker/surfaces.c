@@ -11,6 +11,7 @@
 #include "gpu/gpu_va.h"
 #include "gpu/gpu_va_ladder.h"
 #include "media/media_color.h"
+#include "media/media_filter.h"
 #include "media/media_tone.h"
 
 /* One of the two, which are alike. */
@@ -79,7 +80,7 @@ static int scaler_open(struct surfaces *s, const struct hal_device *device, cons
     if (code == SL_OK && fields && !(s->progressive = av_frame_alloc()))
         code = sl_fail(why, SL_ENOMEM, "no memory for surfaces");
     if (code == SL_OK && fields)
-        code = gpu_deinterlace_open(context, like, &s->fields, why);
+        code = gpu_deinterlace_open(context, like, media_filter_first_edges(), &s->fields, why);
     if (code != SL_OK)
         return code;
     return cuda ? gpu_ladder_open(context, like, params, &s->cuda, why)

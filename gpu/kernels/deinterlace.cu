@@ -114,9 +114,14 @@ GPU_KERNEL(GPU_FIELDS_THREADS, 4) deinterlace(const kernel_deinterlace_args args
     field_column column;
     column.init(&args, x, is_chroma);
     for (int y = first; y < k_min(first + 2, height); y++) {
-        int value = args.fields == GPU_FIELDS_WHOLE || (y & 1) != args.made ? column.at_here(y)
-                    : args.fields == GPU_FIELDS_ALONE                       ? column.alone(y, height)
-                                                                            : column.between(y, height);
+        int at_edge = args.edges && (y < 3 || y + 3 >= height);
+        int value;
+        if (args.fields == GPU_FIELDS_WHOLE || (y & 1) != args.made)
+            value = column.at_here(y);
+        else if (args.fields == GPU_FIELDS_ALONE && !at_edge)
+            value = column.alone(y, height);
+        else
+            value = column.between(y, height);
         gpu_u64 to = args.targets[is_chroma] + (gpu_u64)((long long)y * args.target_strides[is_chroma]) +
                      ((gpu_u64)x << args.wide);
         if (args.wide)

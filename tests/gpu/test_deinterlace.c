@@ -19,6 +19,7 @@
 #include "gpu/gpu_loader.h"
 #include "gpu/gpu_picture.h"
 #include "gpu/gpu_twins.h"
+#include "media/media_filter.h"
 #include "media/media_frame.h"
 #include "media/media_graph.h"
 #include "tests/gpu/emulate.h"
@@ -45,14 +46,8 @@ static void need_kernels(void)
 
 static void fields_say(AVFrame *frame, char kind)
 {
-    bool interlaced = kind == 't' || kind == 'b';
-#if LIBAVUTIL_VERSION_INT >= AV_VERSION_INT(58, 7, 100)
-    frame->flags |= (interlaced ? AV_FRAME_FLAG_INTERLACED : 0) |
-                    (kind == 't' ? AV_FRAME_FLAG_TOP_FIELD_FIRST : 0);
-#else
-    frame->interlaced_frame = interlaced;
-    frame->top_field_first = kind == 't';
-#endif
+    if (kind == 't' || kind == 'b')
+        media_frame_say_fields(frame, kind == 't');
     frame->repeat_pict = kind == 'r';
 }
 
@@ -229,7 +224,8 @@ static int gpu_run(enum AVPixelFormat format, bool surfaces, int width, int heig
         }
         if (frame)
             frame->crop_left = 2;
-        if (i == 0 && gpu_deinterlace_open(context, frame, &d, &why) != SL_OK)
+        if (i == 0 &&
+            gpu_deinterlace_open(context, frame, media_filter_first_edges(), &d, &why) != SL_OK)
             fail_msg("%s", why.message);
         int got = gpu_deinterlace_run(d, frame, frame && media_frame_is_interlaced(frame),
                                       frame && media_frame_is_top_first(frame), made, &why);
@@ -323,11 +319,14 @@ static void test_what_is_the_cpus_is_refused_by_name(void **state)
                          frame_make(AV_PIX_FMT_YUV420P, 64, 14, 0, 't'),
                          frame_make(AV_PIX_FMT_YUV420P, 64, 48, 0, 't'),
                          frame_make(AV_PIX_FMT_YUV420P, 64, 48, 0, 't')};
-    assert_int_equal(gpu_deinterlace_open(context, frames[0], &d, &why), SL_EUNSUPPORTED);
+    assert_int_equal(gpu_deinterlace_open(context, frames[0], media_filter_first_edges(), &d, &why),
+                     SL_EUNSUPPORTED);
     assert_non_null(strstr(why.message, "not pictures of the kind yuv422p"));
-    assert_int_equal(gpu_deinterlace_open(context, frames[1], &d, &why), SL_EUNSUPPORTED);
+    assert_int_equal(gpu_deinterlace_open(context, frames[1], media_filter_first_edges(), &d, &why),
+                     SL_EUNSUPPORTED);
     assert_non_null(strstr(why.message, "64x14"));
-    assert_int_equal(gpu_deinterlace_open(context, frames[2], &d, &why), SL_OK);
+    assert_int_equal(gpu_deinterlace_open(context, frames[2], media_filter_first_edges(), &d, &why),
+                     SL_OK);
     assert_int_equal(gpu_deinterlace_run(d, frames[2], true, true, out, &why), 0);
     frames[3]->colorspace = AVCOL_SPC_BT709;
     assert_int_equal(gpu_deinterlace_run(d, frames[3], true, true, out, &why), SL_EUNSUPPORTED);
@@ -358,7 +357,7 @@ static void test_the_kernel_does_what_its_twin_does(void **state)
                                                  AV_PIX_FMT_YUV420P10LE, AV_PIX_FMT_P010LE};
     static const int sizes[][2] = {{131, 19}, {16, 16}, {64, 34}};
     int ran = 1;
-    for (int i = 0; ran && i < 4 * 3 * 6; i++) {
+    for (int i = 0; ran && i < 4 * 3 * 12; i++) {
         enum AVPixelFormat format = formats[i % 4];
         int width = sizes[i / 4 % 3][0], height = sizes[i / 4 % 3][1], way = i / 12;
         bool wide = i % 4 >= 2, mixed = i % 2;
@@ -369,7 +368,8 @@ static void test_the_kernel_does_what_its_twin_does(void **state)
                                                .interleaved = mixed,
                                                .shift = wide && mixed ? 6 : 0,
                                                .fields = way % 3,
-                                               .made = way / 3};
+                                               .made = way / 3 % 2,
+                                               .edges = way / 6};
         struct kernel_source *const sources[] = {&args.before, &args.here, &args.after};
         emulated_ranges_forget();
         for (int p = 0; p < 3; p++) {
