@@ -278,7 +278,7 @@ $(STANDIN_DIR)/libcuda.so.1: $(call standin_objs,tests/standin/cuda.c tests/stan
 $(STANDIN_DIR)/libnvidia-encode.so.1: $(call standin_objs,tests/standin/nvenc.c tests/standin/nvenc_query.c) $(STANDIN_SOFT) $(STANDIN_DIR)/libcuda.so.1
 	$(call say,LD,$@)
 	$(Q)$(CC) $(STANDIN_LDFLAGS) -Wl,-soname,libnvidia-encode.so.1 -o $@ $^ -lx264 -lx265 -lvpx $(if $(STANDIN_AV1),-laom) -lm
-$(STANDIN_DIR)/libnvcuvid.so.1: $(call standin_objs,tests/standin/cuvid.c tests/standin/cuvid_h264.c tests/standin/soft_decode.c) $(STANDIN_DIR)/libcuda.so.1
+$(STANDIN_DIR)/libnvcuvid.so.1: $(call standin_objs,tests/standin/cuvid.c tests/standin/cuvid_h264.c tests/standin/cuvid_parser.c tests/standin/soft_decode.c) $(STANDIN_DIR)/libcuda.so.1
 	$(call say,LD,$@)
 	$(Q)$(CC) $(STANDIN_LDFLAGS) -Wl,-soname,libnvcuvid.so.1 -o $@ $^ -lavcodec -lavutil
 $(STANDIN_DIR)/libnvidia-ml.so.1: $(call standin_objs,tests/standin/nvml.c) $(STANDIN_DIR)/libcuda.so.1

@@ -386,7 +386,7 @@ STANDIN_EXPORT CUresult cuvidUnmapVideoFrame64(CUvideodecoder handle, unsigned l
     return rc;
 }
 
-/* ---- what it does without: changes of size, locks, parsers, demuxers ---- */
+/* ---- what it does without: changes of size, locks, demuxers ---- */
 
 #define ABSENT(name)                                                                               \
     STANDIN_EXPORT CUresult name(void);                                                            \
@@ -407,6 +407,3 @@ ABSENT(cuvidSetVideoSourceState)
 ABSENT(cuvidGetVideoSourceState)
 ABSENT(cuvidGetSourceVideoFormat)
 ABSENT(cuvidGetSourceAudioFormat)
-ABSENT(cuvidCreateVideoParser)
-ABSENT(cuvidParseVideoData)
-ABSENT(cuvidDestroyVideoParser)

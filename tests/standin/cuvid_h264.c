@@ -172,13 +172,7 @@ static void picture_put(struct cuvid_h264 *s, const CUVIDH264PICPARAMS *h, uint3
 
 /* ---- slices ---- */
 
-struct reader {
-    const uint8_t *at, *end;
-    int zeros, left;
-    uint8_t byte;
-};
-
-static unsigned bit_get(struct reader *r)
+static unsigned bit_get(struct cuvid_bits *r)
 {
     if (r->left == 0) {
         if (r->zeros >= 2 && r->at < r->end && *r->at == 3) {
@@ -192,24 +186,35 @@ static unsigned bit_get(struct reader *r)
     return r->byte >> --r->left & 1;
 }
 
-static uint32_t ue_get(struct reader *r)
+uint32_t cuvid_bits_get(struct cuvid_bits *bits, int count)
+{
+    uint32_t value = 0;
+    while (count-- > 0)
+        value = value << 1 | bit_get(bits);
+    return value;
+}
+
+uint32_t cuvid_bits_ue(struct cuvid_bits *bits)
 {
     int length = 0;
-    uint32_t value = 0;
-    while (length < 31 && !bit_get(r))
+    while (length < 31 && !bit_get(bits))
         length++;
-    for (int i = 0; i < length; i++)
-        value = value << 1 | bit_get(r);
-    return value + (UINT32_C(1) << length) - 1;
+    return cuvid_bits_get(bits, length) + (UINT32_C(1) << length) - 1;
+}
+
+int cuvid_bits_se(struct cuvid_bits *bits)
+{
+    uint32_t value = cuvid_bits_ue(bits);
+    return value & 1 ? (int)(value / 2 + 1) : -(int)(value / 2);
 }
 
 /* Which set a slice is made with: behind its first macroblock and its type. */
 static uint32_t slice_set(const uint8_t *slice, const uint8_t *end)
 {
-    struct reader reader = {.at = slice + 4, .end = end}; /* start code and unit's head */
-    ue_get(&reader);
-    ue_get(&reader);
-    return ue_get(&reader);
+    struct cuvid_bits bits = {.at = slice + 4, .end = end}; /* start code and unit's head */
+    cuvid_bits_ue(&bits);
+    cuvid_bits_ue(&bits);
+    return cuvid_bits_ue(&bits);
 }
 
 bool cuvid_h264_make(struct cuvid_h264 *s, const CUVIDPICPARAMS *p)

@@ -28,6 +28,18 @@ struct cuvid_h264 {
     int count, zeros;
 };
 
+/* A unit's bits, what guards start codes taken out; 1 and then zeros behind its end. */
+struct cuvid_bits {
+    const uint8_t *at, *end;
+    int zeros, left;
+    uint8_t byte;
+};
+
+uint32_t cuvid_bits_get(struct cuvid_bits *bits, int count);
+/* Exp-Golomb. */
+uint32_t cuvid_bits_ue(struct cuvid_bits *bits);
+int cuvid_bits_se(struct cuvid_bits *bits);
+
 /* The parameter sets of a picture and its slices, in Annex B. */
 bool cuvid_h264_make(struct cuvid_h264 *stream, const CUVIDPICPARAMS *params);
 
