@@ -1,5 +1,6 @@
 #include "agent/lease_worker.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -114,6 +115,7 @@ int lease_worker_take(struct lease_worker *w, const struct lease_place *place,
 void lease_worker_end(struct lease_worker *w, int64_t patience_ns, struct worker_costs *out)
 {
     worker_process_reap(&w->process, patience_ns, out);
+    w->killed = out->signal == SIGKILL;
     if (!w->on_gpu)
         worker_pool_done(w->place->pool);
 }
@@ -146,11 +148,14 @@ static void device_name(const char *device_id, struct sl_failure *failure)
 }
 
 /* What its encoders say is the source's doing or ours, but a lost device is no CPU; and where a driver may have hung or crashed
- * the worker, the next try is made without, until its golden pictures have come back right. */
+ * the worker, the next try is made without, until its golden pictures have come back right. What was killed says nothing of the device, but its
+ * memory may have been too much. */
 static void feed_settle(struct lease_worker *w, struct sl_failure *failure)
 {
     struct device_table *devices = w->place->devices;
-    bool crashed = failure->code == SL_ECRASH;
+    bool crashed = failure->code == SL_ECRASH && !w->killed;
+    if (failure->code == SL_ECRASH && w->killed)
+        worker_warm_unfed(w->place->warm, w->video);
     if (crashed || failure->code == SL_EDEVICELOST || failure->code == SL_EHANG) {
         device_name(w->feed.device_id, failure);
         worker_warm_clear(w->place->warm, w->feed.device_id);

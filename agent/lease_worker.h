@@ -20,6 +20,7 @@ struct lease_worker {
     struct hal_claim feed;  /* of a GPU that feeds; device_id empty: none */
     int32_t rungs;
     bool on_gpu;
+    bool killed; /* its process ended by SIGKILL, which no driver's crash is */
     struct worker_process process;
 };
 

@@ -295,6 +295,8 @@ static void device_perform(const struct job *job)
     if (strcmp(scenario, "hang") == 0)
         for (;;)
             steps(1000000, 0);
+    if (strcmp(scenario, "killed") == 0)
+        raise(SIGKILL);
     if (strcmp(scenario, "lost") == 0)
         failed_send(SL_EDEVICELOST, "the encoder's device does not exist");
     if (strcmp(scenario, "none") == 0)

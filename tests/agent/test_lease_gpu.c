@@ -450,6 +450,20 @@ static void test_a_lost_feeder_is_its_own_fault_and_cpus_go_on_alone(void **stat
     assert_int_equal(row_now(0).health, HEALTH_QUARANTINED);
 }
 
+static void test_a_feeder_that_was_killed_is_no_fault_of_the_gpu(void **state)
+{
+    (void)state;
+    node_fed("g0", true);
+    struct outcome o = cpu_lease(1, "killed");
+    assert_int_equal(o.result.failure.code, SL_ECRASH);
+    assert_null(strstr(o.result.failure.message, "g0"));
+    assert_int_equal(row_now(0).health, HEALTH_HEALTHY);
+    assert_int_equal(changes, 0);
+    /* Memory may be why: the next try has none of a driver in it. */
+    assert_string_equal(cpu_lease(1, "well").feed, "");
+    assert_string_equal(cpu_lease(2, "well").feed, "g0");
+}
+
 static void test_a_feeder_whose_driver_does_not_open_costs_its_lease_nothing(void **state)
 {
     (void)state;
@@ -478,6 +492,7 @@ int main(void)
         GPU_TEST(test_a_gpu_feeds_cpu_leases_by_configuration_or_by_measurement),
         GPU_TEST(test_a_video_that_no_gpu_feeds_is_left_to_cpus),
         GPU_TEST(test_a_lost_feeder_is_its_own_fault_and_cpus_go_on_alone),
+        GPU_TEST(test_a_feeder_that_was_killed_is_no_fault_of_the_gpu),
         GPU_TEST(test_a_feeder_whose_driver_does_not_open_costs_its_lease_nothing),
     };
     return cmocka_run_group_tests(tests, group_open, group_close);
