@@ -87,9 +87,12 @@ static int scaler_open(struct surfaces *s, const struct hal_device *device, cons
                 : gpu_va_ladder_open(context, like, params, &s->va, why);
 }
 
+/* A GPU that feeds has no sessions that might come free: where its memory is full, CPUs go on without. */
 static int feed_judge(bool fed, int code)
 {
-    return fed && sl_error_class(code) == SL_CLASS_DEVICE ? SL_EDEVICELOST : code;
+    if (fed && sl_error_class(code) == SL_CLASS_DEVICE)
+        return SL_EDEVICELOST;
+    return fed && code == SL_ESESSIONS ? SL_EUNSUPPORTED : code;
 }
 
 int surfaces_open(const struct ladder *ladder, const struct hal_device *device, int32_t count,

@@ -6,7 +6,7 @@
  *
  * Owns:    the scaler and its pools; pictures are lent until the next run.
  * Errors:  as gpu/gpu_ladder.h. Where it feeds CPUs, what is wrong with the device is SL_EDEVICELOST, so that it is told from
- *          what encoders say, and any lack of it leaves the CPU to scale.
+ *          what encoders say, and any lack of it leaves the CPU to scale: SL_EUNSUPPORTED.
  * Threads: the decoder's; references to pictures may be held and dropped on any.
  */
 #ifndef SL_WORKER_SURFACES_H

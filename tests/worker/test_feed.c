@@ -242,6 +242,38 @@ static void test_what_the_gpu_cannot_scale_goes_the_cpus_way(void **state)
     sl_arena_fini(&arena);
 }
 
+/* Whether it is opening or the first picture that finds no room: the CPU scales. */
+static void test_a_gpu_whose_memory_is_full_leaves_the_cpu_to_scale(void **state)
+{
+    (void)state;
+    static struct kit_result result;
+    struct kit_worker worker;
+    struct sl_arena arena = {0};
+    struct job job;
+    char faults[64];
+    bool fed = false;
+    if (!gpu_kernels_available())
+        skip();
+    job_make(true, &job);
+    job.transcode.picture.deinterlace = true;
+    /* Three pictures of 138 KB come after the ladder is open. */
+    for (int kib = 128; kib <= 1024 && !fed; kib += 128) {
+        snprintf(faults, sizeof faults, "no_engine,nvdec/no_engine,memory=%d", kib << 10);
+        standin_set(state_folder, faults);
+        feeder_start(&worker);
+        kit_job_on(&worker, &job, &video.source, 1, KIT_FILES, &arena, &result);
+        kit_must_pass(&result);
+        fed = result.report.feed_device_id[0];
+        print_message("%d KiB: %s\n", kib, fed ? "fed" : "the CPU");
+        assert_true(fed <= (kib > 128));
+        assert_int_equal(kit_worker_end(&worker), 0);
+        kit_result_fini(&result);
+    }
+    assert_true(fed);
+    sl_arena_fini(&arena);
+    standin_set(state_folder, "no_engine");
+}
+
 static void test_a_gpu_lost_in_mid_chunk_is_said_to_be_lost(void **state)
 {
     (void)state;
@@ -400,6 +432,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_a_gpu_feeds_is_what_the_cpu_makes_alone),
         cmocka_unit_test(test_what_the_gpu_cannot_scale_goes_the_cpus_way),
+        cmocka_unit_test(test_a_gpu_whose_memory_is_full_leaves_the_cpu_to_scale),
         cmocka_unit_test(test_a_gpu_lost_in_mid_chunk_is_said_to_be_lost),
         cmocka_unit_test(test_what_a_gpu_decodes_comes_back_scaled_and_in_planes),
         cmocka_unit_test(test_golden_pictures_prove_a_gpu_that_encodes_nothing),
