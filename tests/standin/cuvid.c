@@ -263,7 +263,7 @@ STANDIN_EXPORT CUresult cuvidDecodePicture(CUvideodecoder handle, CUVIDPICPARAMS
         return CUDA_ERROR_UNKNOWN;
     const uint8_t *data;
     size_t bytes;
-    if (!bytes_find(decoder, params, &data, &bytes))
+    if (spoilt == WRONG_REFUSE || !bytes_find(decoder, params, &data, &bytes))
         return CUDA_NOT_SUPPORTED;
     struct picture *picture = &decoder->pictures[params->CurrPicIdx];
     av_frame_free(&picture->planes);

@@ -36,7 +36,7 @@ enum takes {
     TAKES_SCOPE,
     TAKES_PICTURE_TIME, /* :picture[:duration] */
     TAKES_PICTURE,      /* :picture */
-    TAKES_RANGE_HOW,    /* :first[-last][:picture|garbage|drop] */
+    TAKES_RANGE_HOW,    /* :first[-last][:picture|garbage|drop|refuse] */
     TAKES_TIME,         /* :duration */
 };
 
@@ -106,7 +106,7 @@ static bool duration_read(const char **at, int64_t *out)
 
 static bool arguments_read(struct standin_fault *fault, enum takes takes, const char *at)
 {
-    static const char *const hows[] = {"picture", "garbage", "drop"};
+    static const char *const hows[] = {"picture", "garbage", "drop", "refuse"};
     int64_t number = 0;
     if (takes == TAKES_NOTHING)
         return *at == 0;
@@ -141,7 +141,7 @@ static bool arguments_read(struct standin_fault *fault, enum takes takes, const 
     for (unsigned i = 0; i < sizeof hows / sizeof hows[0]; i++)
         if (strcmp(at, hows[i]) == 0) {
             fault->how = (enum standin_wrong)i;
-            return true;
+            return fault->how != WRONG_REFUSE || fault->engine == ENGINE_DECODE;
         }
     return false;
 }

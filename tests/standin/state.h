@@ -76,7 +76,7 @@ enum standin_fault_kind {
 /* Each counts its own pictures and has its own words in the script. */
 enum standin_engine { ENGINE_ENCODE, ENGINE_DECODE };
 
-enum standin_wrong { WRONG_PICTURE, WRONG_GARBAGE, WRONG_DROP };
+enum standin_wrong { WRONG_PICTURE, WRONG_GARBAGE, WRONG_DROP, WRONG_REFUSE };
 
 struct standin_fault {
     enum standin_fault_kind kind;

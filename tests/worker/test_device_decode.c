@@ -175,11 +175,29 @@ static long trial_pictures(void)
 }
 
 /* With "nvdec/word:picture" where the picture is the eighth that a job decodes. */
-static void fault_set(const char *word, long trial)
+static void fault_set(const char *word, const char *how)
 {
     char faults[64];
-    snprintf(faults, sizeof faults, "nvdec/%s:%ld", word, counted("decoded") + trial + 8);
+    long trial = trial_pictures();
+    snprintf(faults, sizeof faults, "nvdec/%s:%ld%s", word, counted("decoded") + trial + 8, how);
     standin_set(state_folder, faults);
+}
+
+/* The CPU goes on in mid-chunk, and the GPU scales what both of them decoded. */
+static void test_what_the_decoder_refuses_is_decoded_by_the_cpu(void **state)
+{
+    (void)state;
+    struct kit_worker worker;
+    struct seams there[16], here[16];
+    fault_set("wrong", "-100000:refuse");
+    worker_start(&worker);
+    long decoded = counted("decoded");
+    chunks_do(&worker, device_id, there);
+    assert_int_equal(kit_worker_end(&worker), 0);
+    assert_true(counted("decoded") - decoded < 8 + 2 * video.plan.chunk_count);
+    chunks_do(NULL, "cpu", here);
+    assert_memory_equal(there, here, (size_t)video.plan.chunk_count * sizeof *here);
+    standin_set(state_folder, "");
 }
 
 static void test_a_device_that_is_lost_in_decoding_is_said_to_be(void **state)
@@ -189,7 +207,7 @@ static void test_a_device_that_is_lost_in_decoding_is_said_to_be(void **state)
     struct sl_arena arena = {0};
     static struct kit_result result;
     struct job job;
-    fault_set("lost", trial_pictures());
+    fault_set("lost", "");
     worker_start(&worker);
     kit_video_transcode_job(&video, 0, device_id, &job);
     kit_job_on(&worker, &job, &video.source, 1, KIT_FILES, &arena, &result);
@@ -225,7 +243,7 @@ static void test_a_decoder_that_hangs_is_silent(void **state)
     struct kit_worker worker;
     struct control_frame frame = {0};
     struct job job;
-    fault_set("hang", trial_pictures());
+    fault_set("hang", "");
     worker_start(&worker);
     kit_video_transcode_job(&video, 0, device_id, &job);
     job.transcode.write_init = false; /* nobody opens an output */
@@ -250,6 +268,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pictures_stay_on_the_device),
+        cmocka_unit_test(test_what_the_decoder_refuses_is_decoded_by_the_cpu),
         cmocka_unit_test(test_a_device_that_is_lost_in_decoding_is_said_to_be),
         cmocka_unit_test(test_a_decoder_that_hangs_is_silent),
     };
