@@ -23,9 +23,10 @@ struct media_filter {
     struct media_graph *graph; /* NULL: frames pass */
     AVFrame *held;             /* came while the graph before it was still giving pictures */
     AVFrame *out;
-    bool on_host;  /* surfaces are of no use to whom the pictures are for */
-    bool draining; /* the graph has been told that no more will come */
-    bool ended;    /* so has the range */
+    enum AVChromaLocation sited; /* chroma of what the graph gives; unspecified: as it says */
+    bool on_host;                /* surfaces are of no use to whom the pictures are for */
+    bool draining;               /* the graph has been told that no more will come */
+    bool ended;                  /* so has the range */
 };
 
 /* ---- which filters a frame needs ---- */
@@ -33,6 +34,7 @@ struct media_filter {
 struct chain {
     char text[CHAIN_BYTES];
     size_t length;
+    enum AVChromaLocation sited; /* as struct media_filter's */
 };
 
 __attribute__((format(printf, 2, 3))) static void add(struct chain *chain, const char *format, ...)
@@ -73,8 +75,46 @@ static enum AVPixelFormat readable(enum AVPixelFormat format)
     return avcodec_find_best_pix_fmt_of_list(planar, format, 0, NULL);
 }
 
-static void orientation_add(struct chain *chain, const struct media_video *video)
+/* Where chroma sits in a picture that was mirrored and then turned; unspecified: at the right, which nothing can say. */
+static enum AVChromaLocation site_turned(const struct media_video *video,
+                                         enum AVChromaLocation site)
 {
+    static const enum AVChromaLocation sites[3][2] = {
+        {AVCHROMA_LOC_TOPLEFT, AVCHROMA_LOC_TOP},
+        {AVCHROMA_LOC_LEFT, AVCHROMA_LOC_CENTER},
+        {AVCHROMA_LOC_BOTTOMLEFT, AVCHROMA_LOC_BOTTOM}};
+    int row = 1, column = 0; /* H.273: unsaid, it sits at the left */
+    for (int y = 0; y < 3; y++)
+        for (int x = 0; x < 2; x++)
+            if (sites[y][x] == site) {
+                row = y;
+                column = x;
+            }
+    column = video->mirrored ? 2 - column : column;
+    for (int turned = 0; turned < video->rotation_degrees; turned += 90) {
+        int before = row;
+        row = column;
+        column = 2 - before;
+    }
+    return column < 2 ? sites[row][column] : AVCHROMA_LOC_UNSPECIFIED;
+}
+
+/* Filters that turn pictures leave the chroma's place as it was said; the scaler would shift it by half a sample. */
+static void orientation_add(struct chain *chain, const struct media_video *video,
+                            const AVFrame *frame)
+{
+    const AVPixFmtDescriptor *shape = av_pix_fmt_desc_get((enum AVPixelFormat)frame->format);
+    const bool odd = (video->width - video->crop_left - video->crop_right) % 2 ||
+                     (video->height - video->crop_top - video->crop_bottom) % 2;
+    if (!video->mirrored && !video->rotation_degrees)
+        return;
+    if (shape && shape->log2_chroma_w == 1 && shape->log2_chroma_h == 1 && !odd) {
+        chain->sited = site_turned(video, frame->chroma_location);
+        if (chain->sited == AVCHROMA_LOC_UNSPECIFIED) {
+            add(chain, "zscale=chromal=center");
+            chain->sited = AVCHROMA_LOC_CENTER;
+        }
+    }
     /* libavfilter's clock_flip turns clockwise and then mirrors top to bottom, which is the mirror left to right
      * followed by the turn; cclock_flip likewise. vflip gives rows that run backwards, which only filters read. */
     switch (video->rotation_degrees) {
@@ -166,7 +206,7 @@ static int chain_make(const struct media_filter *filter, const AVFrame *frame, s
     }
     fit_add(chain, video, frame);
     if (!filter->params.laid_later)
-        orientation_add(chain, video);
+        orientation_add(chain, video, frame);
     if (filter->params.fields_later && chain->length)
         return sl_fail(why, SL_EUNSUPPORTED,
                        "the frame at %lld (1/%d s) needs the CPU's filters (%.60s) once its fields "
@@ -224,6 +264,8 @@ static int pull(struct media_filter *filter, struct sl_failure *why)
         int got = media_graph_pull(filter->graph, filter->out, why);
         if (got < 0)
             return got;
+        if (got > 0 && filter->sited != AVCHROMA_LOC_UNSPECIFIED)
+            filter->out->chroma_location = filter->sited;
         if (got > 0)
             crop_tell(filter, filter->out);
         if (got > 0 && is_inside(filter, filter->out))
@@ -348,6 +390,8 @@ int media_filter_next(struct media_filter *filter, AVFrame **out, struct sl_fail
                 continue;
             }
             if (code == SL_OK && !filter->graph)
+                filter->sited = chain.sited;
+            if (code == SL_OK && !filter->graph)
                 code = media_graph_open(chain.text, frame, filter->params.video->time_base,
                                         &filter->graph, why);
             if (code == SL_OK)
@@ -376,6 +420,8 @@ int media_filter_frame(const struct media_filter_params *params, AVFrame *frame,
     av_frame_unref(frame);
     int got = code == SL_OK ? media_graph_pull(alone.graph, frame, why) : code;
     media_graph_close(&alone.graph);
+    if (got > 0 && chain.sited != AVCHROMA_LOC_UNSPECIFIED)
+        frame->chroma_location = chain.sited;
     return got == 0  ? sl_fail(why, SL_EDECODE, "the filters gave no picture")
            : got < 0 ? got
                      : SL_OK;

@@ -267,6 +267,75 @@ static void test_the_eight_orientations(void **state)
     assert_false(media_video_orientation((const uint8_t *)askew, sizeof askew, &video));
 }
 
+#define RAMP_SIDE 24
+
+/* What a ramp has at a place of the picture. */
+static double ramp(double x, double y)
+{
+    return 30 + 4 * x + 5 * y;
+}
+
+/* Chroma is found in the turned picture where it says that it sits. */
+static void chroma_stays_in_place(const int32_t turn[4], enum AVChromaLocation site)
+{
+    struct media_video video = {
+        .width = RAMP_SIDE, .height = RAMP_SIDE, .sar = {1, 1}, .time_base = {1, 1}};
+    const int32_t matrix[9] = {
+        turn[0] * 65536, turn[1] * 65536, 0, turn[2] * 65536, turn[3] * 65536, 0, 0, 0, 1 << 30};
+    const struct plan_picture how = {.primaries = 1, .transfer = 1, .matrix = 1};
+    struct media_filter_params params = {.video = &video, .how = &how};
+    struct sl_failure why = {0};
+    assert_true(media_video_orientation((const uint8_t *)matrix, sizeof matrix, &video));
+    AVFrame *frame = media_frame_make(HAL_I420, RAMP_SIDE, RAMP_SIDE);
+    frame->chroma_location = site;
+    double right = site == AVCHROMA_LOC_CENTER ? 0.5 : 0;
+    double down = site == AVCHROMA_LOC_TOPLEFT ? 0 : 0.5;
+    for (int y = 0; y < RAMP_SIDE; y++)
+        memset(frame->data[0] + (ptrdiff_t)y * frame->linesize[0], 128, RAMP_SIDE);
+    for (int y = 0; y < RAMP_SIDE / 2; y++)
+        for (int x = 0; x < RAMP_SIDE / 2; x++)
+            for (int p = 1; p < 3; p++)
+                frame->data[p][(ptrdiff_t)y * frame->linesize[p] + x] =
+                    (uint8_t)(ramp(2 * x + right, 2 * y + down) + 0.5);
+    if (media_filter_frame(&params, frame, &why) != SL_OK)
+        fail_msg("%s", why.message);
+    enum AVChromaLocation now = frame->chroma_location;
+    right = now == AVCHROMA_LOC_LEFT || now == AVCHROMA_LOC_TOPLEFT ||
+                    now == AVCHROMA_LOC_UNSPECIFIED || now == AVCHROMA_LOC_BOTTOMLEFT
+                ? 0
+                : 0.5;
+    down = now == AVCHROMA_LOC_TOPLEFT || now == AVCHROMA_LOC_TOP         ? 0
+           : now == AVCHROMA_LOC_BOTTOMLEFT || now == AVCHROMA_LOC_BOTTOM ? 1
+                                                                          : 0.5;
+    /* The filter that moves it has nothing beyond the edges. */
+    for (int y = 3; y < RAMP_SIDE / 2 - 3; y++)
+        for (int x = 3; x < RAMP_SIDE / 2 - 3; x++) {
+            double middle = (RAMP_SIDE - 1) / 2.0;
+            double at_x = 2 * x + right - middle, at_y = 2 * y + down - middle;
+            double from_x = turn[0] * at_x + turn[1] * at_y + middle;
+            double from_y = turn[2] * at_x + turn[3] * at_y + middle;
+            double off =
+                frame->data[1][(ptrdiff_t)y * frame->linesize[1] + x] - ramp(from_x, from_y);
+            if (off < -1.5 || off > 1.5)
+                fail_msg("turn %d %d %d %d: chroma %d, %d is off by %.1f", turn[0], turn[1],
+                         turn[2], turn[3], x, y, off);
+        }
+    av_frame_free(&frame);
+}
+
+static void test_chroma_stays_where_it_sits_in_turned_pictures(void **state)
+{
+    (void)state;
+    static const int32_t all[8][4] = {{1, 0, 0, 1},  {-1, 0, 0, 1}, {1, 0, 0, -1}, {-1, 0, 0, -1},
+                                      {0, 1, -1, 0}, {0, -1, 1, 0}, {0, 1, 1, 0},  {0, -1, -1, 0}};
+    for (int i = 0; i < 8; i++) {
+        chroma_stays_in_place(all[i], AVCHROMA_LOC_UNSPECIFIED);
+        chroma_stays_in_place(all[i], AVCHROMA_LOC_LEFT);
+        chroma_stays_in_place(all[i], AVCHROMA_LOC_CENTER);
+        chroma_stays_in_place(all[i], AVCHROMA_LOC_TOPLEFT);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -275,6 +344,7 @@ int main(void)
         cmocka_unit_test(test_a_frame_that_needs_nothing_passes_untouched),
         cmocka_unit_test(test_fields_that_the_plan_knows_nothing_of_are_refused),
         cmocka_unit_test(test_the_eight_orientations),
+        cmocka_unit_test(test_chroma_stays_where_it_sits_in_turned_pictures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
