@@ -318,6 +318,14 @@ static int feed(struct media_range *range, struct sl_failure *why)
     return SL_OK;
 }
 
+/* Sources may claim any times, and have none: where there is no step, it is 0. */
+static int64_t step_between(int64_t from, int64_t to)
+{
+    int64_t step;
+    bool none = from == AV_NOPTS_VALUE || to == AV_NOPTS_VALUE;
+    return none || __builtin_sub_overflow(to, from, &step) ? 0 : step;
+}
+
 static int64_t frame_time(struct media_range *range, const AVFrame *frame)
 {
     const struct rational *rate = &range->params.video->frame_rate;
@@ -325,10 +333,11 @@ static int64_t frame_time(struct media_range *range, const AVFrame *frame)
     case FRAME_TIMES_DECODED: {
         /* The decoder takes the time of the packet behind, so that the last frames have none. */
         int64_t pts = frame->best_effort_timestamp;
-        if (pts == AV_NOPTS_VALUE && range->decoded > 1)
-            pts = range->made_pts + range->made_step;
+        if (pts == AV_NOPTS_VALUE && range->decoded > 1 &&
+            __builtin_add_overflow(range->made_pts, range->made_step, &pts))
+            pts = AV_NOPTS_VALUE;
         if (range->decoded > 0)
-            range->made_step = pts - range->made_pts;
+            range->made_step = step_between(range->made_pts, pts);
         range->made_pts = pts;
         range->decoded++;
         return pts;
