@@ -45,7 +45,7 @@ codecs:
     route: [x264]
     preset: %s
     rungs:
-      - {name: 360p, height: 360, crf: 23, maxrate: 800k, bufsize: 1600k}
+      - {name: 240p, height: 240, crf: 23, maxrate: 400k, bufsize: 800k}
 audio:
   - {codec: aac, bitrate: 96k, channels: 2, sample_rate: 48000}
 """

@@ -7,7 +7,7 @@ import media
 from farm import Farm
 from harness import main, run
 
-FRAMES = 30
+FRAMES = 15
 
 
 class Tiers(unittest.TestCase):
@@ -17,7 +17,7 @@ class Tiers(unittest.TestCase):
         farm = Farm("tiers", config="agent:\n  calibrate: false\n")
         try:
             farm.start_up(more=["--standin", "nvenc=2"])
-            clip = media.made("tiers", FRAMES / 15, "640x360", "15")
+            clip = media.made("tiers-%d" % FRAMES, FRAMES / 15, "640x360", "15")
             status = farm.wait_ready(farm.submit(clip, "premium"), 120)
             self.assertEqual({r["codec"]: r["encoder"] for r in status["renditions"]}, wanted)
             for rendition in status["renditions"]:
