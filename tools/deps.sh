@@ -11,8 +11,8 @@ libffmpeg-nvenc-dev libva-dev"
 # Compiles the CUDA kernels where nvcc is not; without either the build leaves them out.
 gpu="clang"
 demo="ffmpeg fonts-dejavu-core"
-# The encoders are those of the stand-in devices.
-test="libcmocka-dev ffmpeg python3 python3-jsonschema iproute2 binutils libx264-dev libx265-dev libaom-dev"
+# The encoders are those of the stand-in devices, clang makes the kernels that they run.
+test="clang libcmocka-dev ffmpeg python3 python3-jsonschema iproute2 binutils libx264-dev libx265-dev libaom-dev"
 bench="ffmpeg python3"
 browser="chromium nodejs npm"
 fuzz="clang libclang-rt-dev ffmpeg python3"
