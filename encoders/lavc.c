@@ -24,7 +24,7 @@ int lavc_fail(const struct lavc *lavc, struct sl_failure *why, int code, int av,
         code = told;
     else if (av == AVERROR(ENOMEM))
         code = SL_ENOMEM;
-    return sl_fail(why, code, "%s: %s: %s (%d)", lavc->library, what, text, av);
+    return sl_fail(why, code, "%s: %s: %s (%d)", lavc->codec_name, what, text, av);
 }
 
 enum AVPixelFormat lavc_format(enum hal_layout layout)
@@ -72,13 +72,13 @@ int lavc_preset_rank(const char *preset)
 
 /* ---- opening ---- */
 
-int lavc_init(struct lavc *l, const char *library, const struct hal_encode_params *p,
+int lavc_init(struct lavc *l, const char *codec_name, const struct hal_encode_params *p,
               struct sl_failure *why)
 {
-    l->library = library;
-    const AVCodec *codec = avcodec_find_encoder_by_name(library);
+    l->codec_name = codec_name;
+    const AVCodec *codec = avcodec_find_encoder_by_name(codec_name);
     if (!codec)
-        return sl_fail(why, SL_ENOENCODER, "this libavcodec has no %s", library);
+        return sl_fail(why, SL_ENOENCODER, "this libavcodec has no %s", codec_name);
     avcodec_free_context(&l->codec);
     l->codec = avcodec_alloc_context3(codec);
     if (!l->frame)
@@ -86,7 +86,7 @@ int lavc_init(struct lavc *l, const char *library, const struct hal_encode_param
     if (!l->current)
         l->current = av_packet_alloc();
     if (!l->codec || !l->frame || !l->current)
-        return sl_fail(why, SL_ENOMEM, "no memory for a session of %s", library);
+        return sl_fail(why, SL_ENOMEM, "no memory for a session of %s", codec_name);
 
     AVCodecContext *c = l->codec;
     c->width = p->width;
@@ -119,7 +119,7 @@ int lavc_open(struct lavc *l, const char *options, struct sl_failure *why)
     if (rc < 0)
         code = lavc_fail(l, why, SL_EENCODE, rc, "cannot open an encoder");
     else if (left)
-        code = sl_fail(why, SL_EENCODE, "%s of this libavcodec knows no option %s", l->library,
+        code = sl_fail(why, SL_EENCODE, "%s of this libavcodec knows no option %s", l->codec_name,
                        left->key);
     av_dict_free(&dict);
     return code;
@@ -284,7 +284,7 @@ int lavc_send(struct lavc *l, struct sl_failure *why)
     bool kept = l->borrowed && av_buffer_get_ref_count(frame->buf[0]) != 1;
     av_frame_unref(frame);
     if (rc == SL_OK && kept)
-        return sl_fail(why, SL_EINTERNAL, "%s keeps a frame that is not its own", l->library);
+        return sl_fail(why, SL_EINTERNAL, "%s keeps a frame that is not its own", l->codec_name);
     return rc;
 }
 
@@ -337,7 +337,7 @@ int lavc_drain(struct lavc *l, struct sl_failure *why)
         return lavc_fail(l, why, SL_EENCODE, rc, "flushing failed");
     rc = pending_fill(l, LAVC_PENDING_MAX, why);
     if (rc == SL_OK && l->pending_count == LAVC_PENDING_MAX)
-        return sl_fail(why, SL_ELIMIT, "%s held more than %d packets back", l->library,
+        return sl_fail(why, SL_ELIMIT, "%s held more than %d packets back", l->codec_name,
                        LAVC_PENDING_MAX);
     return rc;
 }

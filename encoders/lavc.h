@@ -22,7 +22,7 @@
 #define LAVC_PENDING_MAX 256
 
 struct lavc {
-    const char *library; /* as libavcodec names the encoder: "libx264" */
+    const char *codec_name; /* as libavcodec names the encoder: "libx264" */
     AVCodecContext *codec;
     AVFrame *frame; /* the next one to be sent */
     bool borrowed;  /* its planes are the caller's */
@@ -42,7 +42,7 @@ struct lavc {
 /* Makes a context with everything in it that the parameters alone tell: size, format (of planes), times, colour,
  * threads, B-frames, rates, global headers and closed GOPs. A context that was there is closed: after lavc_drain a
  * session goes on with another one. SL_ENOENCODER where libavcodec lacks the library. */
-int lavc_init(struct lavc *lavc, const char *library, const struct hal_encode_params *params,
+int lavc_init(struct lavc *lavc, const char *codec_name, const struct hal_encode_params *params,
               struct sl_failure *why);
 
 /* Opens it. With private options that libavcodec does not know this fails, where av_opt_set would keep quiet: they

@@ -247,9 +247,9 @@ int nal_extradata_make(struct lavc *lavc, enum codec codec, const uint8_t *data,
         whole = whole && sets[0].data && h265_sps_read(&sets[1], &facts);
     }
     if (!whole || facts.chroma_format > 3 || facts.luma_depth > 7 || facts.chroma_depth > 7)
-        return sl_fail(why, SL_EENCODE,
-                       "%s gave %zu bytes of extradata without %s that can be read", lavc->library,
-                       bytes, codec == CODEC_H264 ? "SPS and PPS" : "VPS, SPS and PPS");
+        return sl_fail(
+            why, SL_EENCODE, "%s gave %zu bytes of extradata without %s that can be read",
+            lavc->codec_name, bytes, codec == CODEC_H264 ? "SPS and PPS" : "VPS, SPS and PPS");
     uint8_t *out = malloc(64 + sets[0].bytes + sets[1].bytes + sets[2].bytes);
     if (!out)
         return sl_fail(why, SL_ENOMEM, "no memory for %zu bytes of parameter sets", bytes);
@@ -291,7 +291,7 @@ int nal_packet_fix(struct lavc *lavc, AVPacket *packet, enum codec codec, enum n
         }
     if (units == 0 || length > INT32_MAX - AV_INPUT_BUFFER_PADDING_SIZE)
         return sl_fail(why, SL_EENCODE, "%s gave a packet of %zu bytes without a picture",
-                       lavc->library, bytes);
+                       lavc->codec_name, bytes);
     if (form == NAL_LENGTHS && length == bytes)
         return SL_OK;
     AVBufferRef *buffer = av_buffer_alloc(length + AV_INPUT_BUFFER_PADDING_SIZE);

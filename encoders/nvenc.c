@@ -34,7 +34,7 @@
 
 struct nvenc_codec {
     enum codec codec;
-    const char *library;
+    const char *codec_name;
     const char *profiles[3];
     /* CQ for the policy's crf: CQ counts like crf, but at the same number NVENC spends more bits than x264 and x265 at
      * medium, for about the same picture; and AV1's scale is a longer one, to 63. So many steps more make up for that
@@ -99,7 +99,7 @@ static const struct preset *preset_find(const char *word)
 static int row_put(struct hal_device *device, const struct nvenc_codec *of,
                    const struct gpu_nvenc_codec *cap)
 {
-    const AVCodec *codec = avcodec_find_encoder_by_name(of->library);
+    const AVCodec *codec = avcodec_find_encoder_by_name(of->codec_name);
     if (!codec || !cap->present)
         return SL_OK;
     struct hal_row *row = lavc_row_add(device, of->codec, "nvenc");
@@ -216,7 +216,7 @@ static int session_try(struct nvenc *n, const struct nvenc_codec *of,
                        const struct hal_encode_params *p, struct sl_failure *why)
 {
     char options[OPTIONS_BYTES];
-    int rc = lavc_init(&n->lavc, of->library, p, why);
+    int rc = lavc_init(&n->lavc, of->codec_name, p, why);
     if (rc < 0)
         return rc;
     AVCodecContext *c = n->lavc.codec;
@@ -229,7 +229,7 @@ static int session_try(struct nvenc *n, const struct nvenc_codec *of,
         c->hw_device_ctx = av_buffer_ref(context);
     }
     if (!c->hw_frames_ctx && !c->hw_device_ctx)
-        return sl_fail(why, SL_ENOMEM, "no memory for a session of %s", of->library);
+        return sl_fail(why, SL_ENOMEM, "no memory for a session of %s", of->codec_name);
     return lavc_open(&n->lavc, options, why);
 }
 

@@ -59,7 +59,7 @@ int obu_extradata_make(struct lavc *lavc, const uint8_t *data, size_t bytes, enu
     if (!header.data || !level_read(&header, &profile, &level, &tier))
         return sl_fail(why, SL_EENCODE,
                        "%s gave %zu bytes of extradata without a sequence header that can be read",
-                       lavc->library, bytes);
+                       lavc->codec_name, bytes);
     bool deep = layout == HAL_I420_10 || layout == HAL_P010;
     uint8_t *out = malloc(4 + header.bytes);
     if (!out)
@@ -86,7 +86,7 @@ int obu_packet_fix(struct lavc *lavc, AVPacket *packet, struct sl_failure *why)
         at = 0;
     }
     if (packet->size <= 0)
-        return sl_fail(why, SL_EENCODE, "%s gave a packet without a picture", lavc->library);
+        return sl_fail(why, SL_EENCODE, "%s gave a packet without a picture", lavc->codec_name);
     packet->dts = packet->pts;
     return SL_OK;
 }

@@ -47,7 +47,7 @@
 
 static const struct vaapi_codec {
     enum codec codec;
-    const char *library;
+    const char *codec_name;
     enum AVCodecID id;
     const char *patch; /* the bitstream filter that rewrites parameter sets; NULL: they tell all */
     int32_t size_min;
@@ -162,7 +162,7 @@ static int row_put(struct hal_device *device, const struct vaapi_codec *of, VADi
             best = caps;
         layouts |= of->profiles[i].layouts & layouts_of(caps.rt_formats);
     }
-    if (!layouts || !avcodec_find_encoder_by_name(of->library))
+    if (!layouts || !avcodec_find_encoder_by_name(of->codec_name))
         return SL_OK;
     struct hal_row *row = lavc_row_add(device, of->codec, "vaapi");
     if (!row)
@@ -301,7 +301,7 @@ static int session_start(struct vaapi *v, const struct vaapi_codec *of, AVBuffer
     v->codec = p->codec;
     v->display = gpu_va_display(context);
     v->hdr = p->hdr;
-    int rc = lavc_init(&v->lavc, of->library, p, why);
+    int rc = lavc_init(&v->lavc, of->codec_name, p, why);
     if (rc == SL_OK && !p->surfaces) {
         v->surface = av_frame_alloc();
         rc = v->surface ? gpu_va_pool_make(context, p->layout, p->width, p->height, &v->frames, why)
@@ -313,7 +313,7 @@ static int session_start(struct vaapi *v, const struct vaapi_codec *of, AVBuffer
     c->pix_fmt = AV_PIX_FMT_VAAPI;
     c->hw_frames_ctx = av_buffer_ref(p->surfaces ? p->surfaces : v->frames);
     if (!c->hw_frames_ctx)
-        return sl_fail(why, SL_ENOMEM, "no memory for a session of %s", of->library);
+        return sl_fail(why, SL_ENOMEM, "no memory for a session of %s", of->codec_name);
     c->flags &= ~AV_CODEC_FLAG_GLOBAL_HEADER;
     c->profile = choice->av;
     c->gop_size = GOP_PICTURES;
@@ -463,7 +463,7 @@ static int packet_fix(struct lavc *lavc, AVPacket *packet, struct sl_failure *wh
         count = sets_collect(packet, v->codec, sets);
     if (count > 0 && (count != v->kept.set_bytes || memcmp(sets, v->kept.sets, count) != 0))
         return sl_fail(why, SL_EENCODE, "%s: the driver changed its parameter sets within a stream",
-                       lavc->library);
+                       lavc->codec_name);
     return v->codec == CODEC_AV1 ? obu_packet_fix(lavc, packet, why)
                                  : nal_packet_fix(lavc, packet, v->codec, NAL_START_CODES, why);
 }
@@ -508,8 +508,8 @@ static int sets_patch(const struct vaapi_codec *of, const struct hal_encode_para
         return SL_OK;
     char text[AV_ERROR_MAX_STRING_SIZE] = "";
     av_strerror(rc, text, sizeof text);
-    return sl_fail(why, SL_EENCODE, "the parameter sets of %s cannot be read: %s (%d)", of->library,
-                   text, rc);
+    return sl_fail(why, SL_EENCODE, "the parameter sets of %s cannot be read: %s (%d)",
+                   of->codec_name, text, rc);
 }
 
 /* Some drivers do not crop what they pad: a decoder tells the size that a player would see. */
@@ -537,12 +537,12 @@ static int size_check(const struct vaapi_codec *of, const struct hal_encode_para
     av_frame_free(&frame);
     if (rc < 0)
         return sl_fail(why, SL_EENCODE, "%s: the driver's first packet does not decode (%d)",
-                       of->library, rc);
+                       of->codec_name, rc);
     if (width != p->width || height != p->height)
         return sl_fail(why, SL_EENCODE,
                        "%s: this driver makes pictures of %dx%d where %dx%d are wanted; choose "
                        "another encoder for this rung, or a newer driver",
-                       of->library, width, height, p->width, p->height);
+                       of->codec_name, width, height, p->width, p->height);
     return SL_OK;
 }
 
@@ -586,7 +586,7 @@ static int sets_learn(const struct vaapi_codec *of, AVBufferRef *context,
         return got < 0 ? got : rc;
     if (out->set_bytes == 0)
         return sl_fail(why, SL_EENCODE, "%s: the driver's first packet has no parameter sets",
-                       of->library);
+                       of->codec_name);
     return sets_patch(of, &p, out, why);
 }
 

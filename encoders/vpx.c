@@ -124,7 +124,7 @@ static int vpx_open(void *state, const struct hal_device *device, const struct h
         return rc;
     bool deep = p->layout == HAL_I420_10;
     int speed = speed_of(p->preset);
-    v->lavc.library = "libvpx";
+    v->lavc.codec_name = "libvpx";
     v->params = *p;
     v->deadline = speed >= SPEED_REAL ? VPX_DL_REALTIME : VPX_DL_GOOD_QUALITY;
     v->quality = (int)lrint(fmin(fmax(2.1 * p->crf_tenths / 10 - 19.5, 0), QUALITY_MAX));

@@ -151,7 +151,7 @@ static int submit(struct encode *e, AVFrame *frame, int number)
 static void encode_run(struct encode *e)
 {
     const struct drive_ask *ask = e->ask;
-    const AVCodec *codec = avcodec_find_encoder_by_name(ask->library);
+    const AVCodec *codec = avcodec_find_encoder_by_name(ask->codec_name);
     AVDictionary *options = NULL;
     AVFrame *frame = av_frame_alloc();
     e->encoder = avcodec_alloc_context3(codec);

@@ -16,11 +16,11 @@
 #define STANDIN_FOLDER "build/standin"
 
 struct drive_ask {
-    const char *faults;  /* SLUICE_STANDIN_FAULTS */
-    const char *state;   /* SLUICE_STANDIN_STATE; NULL: none */
-    const char *library; /* of libavcodec: "hevc_nvenc" */
-    const char *options; /* its own, as "key=value:key=value" */
-    const char *visible; /* CUDA_VISIBLE_DEVICES */
+    const char *faults;     /* SLUICE_STANDIN_FAULTS */
+    const char *state;      /* SLUICE_STANDIN_STATE; NULL: none */
+    const char *codec_name; /* of libavcodec: "hevc_nvenc" */
+    const char *options;    /* its own, as "key=value:key=value" */
+    const char *visible;    /* CUDA_VISIBLE_DEVICES */
     const char
         *device; /* NULL: libavcodec finds one itself; else a device context of that number */
     const char *devices; /* SLUICE_STANDIN_NVENC */

@@ -21,7 +21,7 @@
 /* Two pictures more than libavcodec holds back before it gives the first packet. */
 #define PICTURES 10
 
-static const struct drive_ask plain = {.library = "hevc_nvenc",
+static const struct drive_ask plain = {.codec_name = "hevc_nvenc",
                                        .device = "0",
                                        .format = AV_PIX_FMT_NV12,
                                        .width = 160,
@@ -62,7 +62,7 @@ static void assert_whole(const struct drive_answer *answer, int pictures)
 static void pictures_come_back(struct drive_ask ask)
 {
     struct drive_answer answer = drive_run(&ask);
-    print_message("%s %s %dx%d%s%s\n", ask.library,
+    print_message("%s %s %dx%d%s%s\n", ask.codec_name,
                   ask.format == AV_PIX_FMT_NV12 ? "8" : "10/planar", ask.width, ask.height,
                   ask.device ? "" : ", no context", ask.surfaces ? ", surfaces" : "");
     assert_whole(&answer, ask.pictures * (ask.threads ? ask.threads : 1));
@@ -82,7 +82,7 @@ static void test_what_was_sent_comes_back(void **state)
         for (int f = 0; f < 3; f++)
             for (int way = 0; way < 3; way++) {
                 struct drive_ask ask = plain;
-                ask.library = libraries[l];
+                ask.codec_name = libraries[l];
                 ask.format = formats[f];
                 ask.device = way ? "0" : NULL;
                 ask.surfaces = way == 2;
@@ -104,7 +104,7 @@ static void test_odd_sizes_and_threads(void **state)
     ask.height = 362;
     pictures_come_back(ask);
     ask.surfaces = true;
-    ask.library = "h264_nvenc";
+    ask.codec_name = "h264_nvenc";
     pictures_come_back(ask);
     ask = plain;
     ask.threads = 8;
@@ -116,7 +116,7 @@ static void test_key_frames_come_where_they_are_forced(void **state)
     (void)state;
     for (int i = 0; i < 2; i++) {
         struct drive_ask ask = plain;
-        ask.library = i ? "h264_nvenc" : "hevc_nvenc";
+        ask.codec_name = i ? "h264_nvenc" : "hevc_nvenc";
         ask.key_every = 4;
         struct drive_answer answer = drive_run(&ask);
         assert_whole(&answer, PICTURES);

@@ -62,7 +62,7 @@ static void test_units_that_leave_their_buffer_are_not_found(void **state)
 static void test_hvcc_repeats_what_the_sps_says(void **state)
 {
     (void)state;
-    struct lavc lavc = {.library = "test"};
+    struct lavc lavc = {.codec_name = "test"};
     struct sl_failure why = {0};
     assert_int_equal(
         nal_extradata_make(&lavc, CODEC_H265, h265_sets, sizeof h265_sets, NAL_START_CODES, &why),
@@ -79,7 +79,7 @@ static void test_hvcc_repeats_what_the_sps_says(void **state)
 static void test_sets_that_lack_one_are_refused(void **state)
 {
     (void)state;
-    struct lavc lavc = {.library = "libx"};
+    struct lavc lavc = {.codec_name = "libx"};
     struct sl_failure why = {0};
     static const uint8_t no_pps[] = {0, 0, 1, VPS, 0, 0, 1, SPS};
     static const uint8_t cut_sps[] = {0, 0, 1, VPS, 0, 0, 1, 0x42, 1, 1, 1, 0x60, 0, 0, 1, PPS};
@@ -105,7 +105,7 @@ static AVPacket *packet_of(const uint8_t *bytes, size_t count)
 static void test_packets_get_lengths_and_lose_their_parameter_sets(void **state)
 {
     (void)state;
-    struct lavc lavc = {.library = "test"};
+    struct lavc lavc = {.codec_name = "test"};
     struct sl_failure why = {0};
     static const uint8_t in[] = {0,    0, 0,    1,    0x46, 1,   0x10, /* delimiter */ 0,
                                  0,    1, 0x4e, 1,    0x89, /* SEI */

@@ -50,7 +50,7 @@ static void test_av1c_tells_level_and_tier(void **state)
     (void)state;
     /* SVT-AV1's for 1920x1080 at 30 fps, which is level 4.0: 8. */
     uint8_t header[] = {0x0a, 0x0b, 0, 0, 0, 0x42, 0xab, 0xbf, 0xc3, 0x70, 0x0b, 0xe0, 0x01};
-    struct lavc lavc = {.library = "test"};
+    struct lavc lavc = {.codec_name = "test"};
     struct sl_failure why = {0};
     assert_int_equal(obu_extradata_make(&lavc, header, sizeof header, HAL_I420, &why), SL_OK);
     assert_int_equal(lavc.extradata[1] & 31, 8);

@@ -131,8 +131,10 @@ static void source_open(struct source *source, const char *kind, const char *inp
                         const char *args)
 {
     *source = (struct source){0};
-    if (!kit_trait_open(&source->clip, kind, input, args))
-        skip(); /* without the ffmpeg program */
+    if (!kit_trait_open(&source->clip, kind, input, args)) { /* without the ffmpeg program */
+        print_message("no ffmpeg to make a clip\n");
+        skip();
+    }
     kit_probe(&source->clip, &source->arena, &source->info, &source->index);
 }
 
@@ -149,8 +151,10 @@ static void hidden_open(struct source *source, const char *input, const char *ar
     bool made = kit_trait_open(&source->clip, "webm", input, both);
     snprintf(both, sizeof both, "rm -r %s", folder);
     assert_int_equal(system(both), 0);
-    if (!made)
+    if (!made) {
+        print_message("no ffmpeg to make a clip\n");
         skip();
+    }
     kit_probe(&source->clip, &source->arena, &source->info, &source->index);
 }
 
@@ -387,8 +391,10 @@ static void test_after_a_change_of_size_the_cpu_goes_on(void **state)
     }
     snprintf(command, sizeof command, "rm -r %s", folder);
     assert_int_equal(system(command), 0);
-    if (!source.clip.input.bytes)
+    if (!source.clip.input.bytes) {
+        print_message("no ffmpeg to make a clip\n");
         skip();
+    }
     kit_probe(&source.clip, &source.arena, &source.info, &source.index);
     struct asked asked = whole(&source);
     bool left = false;

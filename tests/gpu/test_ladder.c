@@ -144,8 +144,10 @@ static AVFrame *cpu_scaled(const AVFrame *from, const struct gpu_ladder_rung *ru
 
 static void need_kernels(void)
 {
-    if (!gpu_kernels_available())
+    if (!gpu_kernels_available()) {
+        print_message("this program was built without GPU kernels\n");
         skip();
+    }
     context_open();
 }
 

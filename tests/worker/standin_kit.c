@@ -25,7 +25,7 @@ void standin_set(const char *state, const char *faults)
     setenv("SLUICE_STANDIN_FAULTS", faults, 1);
 }
 
-void standin_find(char device_id[DEVICE_ID_BYTES])
+static void find(char device_id[DEVICE_ID_BYTES])
 {
     device_id[0] = '\0';
     struct kit_worker worker;
@@ -43,6 +43,21 @@ void standin_find(char device_id[DEVICE_ID_BYTES])
             memcpy(device_id, rows[i].device_id, DEVICE_ID_BYTES);
         }
     assert_true(device_id[0]);
+}
+
+void standin_open(char *folder, const char *faults, char device_id[DEVICE_ID_BYTES])
+{
+    assert_non_null(mkdtemp(folder));
+    standin_set(folder, faults);
+    find(device_id);
+}
+
+int standin_close(const char *folder, struct kit_video *video)
+{
+    char command[128];
+    kit_video_fini(video);
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    return system(command);
 }
 
 enum control_kind standin_worker_start(struct kit_worker *worker, const char *option,

@@ -28,9 +28,7 @@ static struct kit_video video;
 static int group_open(void **state)
 {
     (void)state;
-    assert_non_null(mkdtemp(state_folder));
-    standin_set(state_folder, "");
-    standin_find(device_id);
+    standin_open(state_folder, "", device_id);
     video.policy = kit_policy_small();
     video.policy.codecs[0].route[0] = (struct policy_route){.encoder = "nvenc", .preset = "p1"};
     assert_true(kit_clip_made(&video.source));
@@ -42,10 +40,7 @@ static int group_open(void **state)
 static int group_close(void **state)
 {
     (void)state;
-    char command[128];
-    kit_video_fini(&video);
-    snprintf(command, sizeof command, "rm -r %s", state_folder);
-    return system(command);
+    return standin_close(state_folder, &video);
 }
 
 static int64_t rss_bytes(pid_t pid)

@@ -66,9 +66,7 @@ static bool clip_made(struct kit_file *out)
 static int group_open(void **state)
 {
     (void)state;
-    assert_non_null(mkdtemp(state_folder));
-    standin_set(state_folder, "");
-    standin_find(device_id);
+    standin_open(state_folder, "", device_id);
     video.policy = kit_policy_small();
     video.policy.codecs[0].route[0] = (struct policy_route){.encoder = "nvenc", .preset = "p1"};
     assert_true(clip_made(&video.source));
@@ -81,10 +79,7 @@ static int group_open(void **state)
 static int group_close(void **state)
 {
     (void)state;
-    char command[128];
-    kit_video_fini(&video);
-    snprintf(command, sizeof command, "rm -r %s", state_folder);
-    return system(command);
+    return standin_close(state_folder, &video);
 }
 
 struct seams {
@@ -130,8 +125,10 @@ static void test_pictures_stay_on_the_device(void **state)
     struct kit_worker worker;
     struct seams there[16], here[16];
     int32_t chunks = video.plan.chunk_count, segments = 0;
-    if (!gpu_kernels_available())
-        skip(); /* then all of them are fetched, for the CPU to scale */
+    if (!gpu_kernels_available()) { /* then all of them are fetched, for the CPU to scale */
+        print_message("this program was built without GPU kernels\n");
+        skip();
+    }
     assert_in_range(chunks, 1, 16);
     worker_start(&worker);
     long decoded = counted("decoded"), fetched = counted("host_bytes"),

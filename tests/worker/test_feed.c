@@ -33,9 +33,7 @@ static int group_open(void **state)
 {
     (void)state;
     av_log_set_level(AV_LOG_QUIET);
-    assert_non_null(mkdtemp(state_folder));
-    standin_set(state_folder, "no_engine");
-    standin_find(device_id);
+    standin_open(state_folder, "no_engine", device_id);
     video.policy = kit_policy_small();
     /* So good that what differs differed before it was encoded. */
     for (int i = 0; i < 2; i++) {
@@ -52,10 +50,15 @@ static int group_open(void **state)
 static int group_close(void **state)
 {
     (void)state;
-    char command[128];
-    kit_video_fini(&video);
-    snprintf(command, sizeof command, "rm -r %s", state_folder);
-    return system(command);
+    return standin_close(state_folder, &video);
+}
+
+static void need_kernels(void)
+{
+    if (!gpu_kernels_available()) {
+        print_message("this program was built without GPU kernels\n");
+        skip();
+    }
 }
 
 static void feeder_start(struct kit_worker *worker)
@@ -175,8 +178,7 @@ static void test_what_a_gpu_feeds_is_what_the_cpu_makes_alone(void **state)
     struct kit_worker worker;
     struct sl_arena arena = {0};
     struct job job;
-    if (!gpu_kernels_available())
-        skip();
+    need_kernels();
     job_make(false, &job);
     kit_job(&job, &video.source, 1, KIT_FILES, &arena, &alone);
     kit_must_pass(&alone);
@@ -252,8 +254,7 @@ static void test_a_gpu_whose_memory_is_full_leaves_the_cpu_to_scale(void **state
     struct job job;
     char faults[64];
     bool fed = false;
-    if (!gpu_kernels_available())
-        skip();
+    need_kernels();
     job_make(true, &job);
     job.transcode.picture.deinterlace = true;
     /* Three pictures of 138 KB come after the ladder is open. */
@@ -282,8 +283,7 @@ static void test_a_gpu_lost_in_mid_chunk_is_said_to_be_lost(void **state)
     struct sl_arena arena = {0};
     struct job job;
     char faults[64];
-    if (!gpu_kernels_available())
-        skip();
+    need_kernels();
     snprintf(faults, sizeof faults, "no_engine,lost:%ld",
              standin_counted(state_folder, "pictures") + 30);
     standin_set(state_folder, faults);
@@ -330,8 +330,7 @@ static void test_what_a_gpu_decodes_comes_back_scaled_and_in_planes(void **state
     struct sl_arena arena = {0};
     struct job job;
     char faults[64];
-    if (!gpu_kernels_available())
-        skip();
+    need_kernels();
     vp9_open(&vp9);
     kit_video_transcode_job(&vp9, 0, "cpu", &job);
     kit_job(&job, &vp9.source, 1, KIT_FILES, &arena, &alone);
@@ -390,8 +389,7 @@ static void test_golden_pictures_prove_a_gpu_that_encodes_nothing(void **state)
 {
     (void)state;
     char message[SL_MESSAGE_BYTES];
-    if (!gpu_kernels_available())
-        skip();
+    need_kernels();
     assert_int_equal(proof(message), SL_OK);
     standin_set(state_folder, "no_engine,wrong:1");
     assert_int_equal(proof(message), SL_EMISMATCH);
@@ -407,8 +405,7 @@ static void test_feeding_is_measured_with_workers_as_they_are(void **state)
     struct measure_feed found = {0};
     struct sl_failure why = {0};
     char program[640];
-    if (!gpu_kernels_available())
-        skip();
+    need_kernels();
     kit_worker_path(program, sizeof program);
     gpu.kind = DEVICE_NVENC;
     gpu.memory_bytes = INT64_C(1) << 30; /* room for one of the two */
